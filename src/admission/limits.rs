@@ -1,0 +1,49 @@
+//! The one limits struct. Front doors check against it before they take memory for anything.
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds on what a client may send. Every field can be set in `server.yaml` under `limits`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of one request, whole. The default is the most that gRPC can carry.
+    pub request_byte_size: usize,
+    /// Bytes of the JSON part of an HTTP request (Triton's `--http-max-input-size`).
+    pub json_byte_size: usize,
+    /// Nesting of JSON arrays and objects.
+    pub json_depth: usize,
+    /// Bytes of all HTTP header fields, or of gRPC metadata.
+    pub header_byte_size: usize,
+    /// Inputs, and likewise outputs, that one request may name.
+    pub tensors_per_request: usize,
+    /// Dimensions of one tensor.
+    pub dims_per_tensor: usize,
+    /// Parameters of one request, and likewise of one tensor.
+    pub parameters: usize,
+    /// Bytes of one name, id or string parameter.
+    pub text_byte_size: usize,
+    /// Streams (requests in flight) on one HTTP/2 connection.
+    pub streams_per_connection: u32,
+    /// Seconds in which an HTTP/1.1 client must have sent its header fields.
+    pub header_timeout_seconds: u64,
+    /// Bytes of one configuration file or configuration override.
+    pub config_byte_size: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_byte_size: 0x7fff_ffff,
+            json_byte_size: 64 << 20,
+            json_depth: 100,
+            header_byte_size: 64 << 10,
+            tensors_per_request: 1024,
+            dims_per_tensor: 32,
+            parameters: 256,
+            text_byte_size: 64 << 10,
+            streams_per_connection: 1024,
+            header_timeout_seconds: 30,
+            config_byte_size: 4 << 20,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The seam to inference engines. A backend loads a model into executors; an executor runs
+//! batches. Backends see tensors, never requests, and own everything that they allocate.
+
+mod batch;
+pub mod identity;
+pub mod onnxruntime;
+mod registry;
+pub mod simulated;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use self::{
+    batch::{Batch, BatchInput},
+    registry::BackendRegistry,
+};
+use crate::{
+    device::Device,
+    error::{Error, ErrorKind},
+    model_config::{EngineSignature, ModelConfig},
+};
+
+/// What an executor is to be made from.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadSpec<'a> {
+    /// The version's folder.
+    pub version_folder: &'a Path,
+    /// The model file in it; need not exist for backends without files.
+    pub file: &'a Path,
+    /// The complete configuration.
+    pub config: &'a ModelConfig,
+    /// The instance's name.
+    pub instance: &'a str,
+}
+
+/// An engine.
+pub trait Backend: Send + Sync {
+    /// The name that configurations use.
+    fn name(&self) -> &'static str;
+
+    /// The model file's name if the configuration gives none.
+    fn default_filename(&self) -> &'static str;
+
+    /// Whether the engine can be used at all on this machine.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`] with a one-line reason.
+    fn ready(&self) -> Result<(), BackendError>;
+
+    /// What the model's own file says about its inputs and outputs; `None` if it says nothing.
+    /// May be slow; called on a loading thread.
+    ///
+    /// # Errors
+    /// If the file cannot be read by the engine.
+    fn inspect(&self, file: &Path) -> Result<Option<EngineSignature>, BackendError>;
+
+    /// Loads one executor. Called on the thread that will run it, and may be slow.
+    ///
+    /// # Errors
+    /// If the model cannot be loaded as configured.
+    fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError>;
+}
+
+/// A loaded model on one device. Used by one thread only; `&mut` makes execution exclusive.
+pub trait Executor {
+    /// Runs the batch and sets each wanted output.
+    ///
+    /// # Errors
+    /// If the batch failed; the executor stays usable.
+    fn execute(&mut self, batch: &mut Batch) -> Result<(), BackendError>;
+}
+
+/// What a backend has to say when it fails.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The engine is not there.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The model does not fit its configuration, or is broken.
+    #[error("{0}")]
+    InvalidModel(String),
+    /// The input is wrong for the model.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// The engine failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<BackendError> for Error {
+    fn from(error: BackendError) -> Self {
+        let kind = match &error {
+            BackendError::Unavailable(_) => ErrorKind::Unavailable,
+            BackendError::InvalidModel(_) | BackendError::InvalidInput(_) => ErrorKind::InvalidArgument,
+            BackendError::Failed(_) => ErrorKind::Internal,
+        };
+        Self::new(kind, "backend", error.to_string())
+    }
+}

@@ -1,0 +1,46 @@
+//! Despina: a GPU-first inference server for many models at once.
+//!
+//! The rooms, from the ground up; imports go down only (`docs/architecture.md`):
+//!
+//! | floor | rooms |
+//! | --- | --- |
+//! | 0 | [`error`], [`sync`], [`proto`] |
+//! | 1 | [`telemetry`], [`tensor`] |
+//! | 2 | [`admission`], [`device`], [`inference`], [`model_config`] |
+//! | 3 | [`backend`] |
+//! | 4 | [`instance`] |
+//! | 5 | [`scheduler`] |
+//! | 6 | [`model`] |
+//! | 7 | [`repository`] |
+//! | 8 | [`api`] |
+//! | 9 | [`config`] |
+//! | 10 | [`cli`], [`server`] |
+
+pub mod error;
+pub mod proto;
+pub mod sync;
+
+pub mod telemetry;
+pub mod tensor;
+
+pub mod admission;
+pub mod device;
+pub mod inference;
+pub mod model_config;
+
+pub mod backend;
+
+pub mod instance;
+
+pub mod scheduler;
+
+pub mod model;
+
+pub mod repository;
+
+pub mod api;
+
+pub mod config;
+
+pub mod cli;
+pub mod server;

@@ -1,0 +1,109 @@
+//! A model version that is loaded: its configuration, its statistics, and the composed [`Infer`]
+//! that answers it. Knows nothing of repositories and front doors.
+
+mod check;
+mod lease;
+mod load;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+pub use self::{
+    lease::{LeaseGuard, Leases},
+    load::{LoadRequest, Loader, LoaderConfig},
+};
+use crate::{
+    inference::{Infer, ModelName, Rejected, Request, Statistics},
+    model_config::ModelConfig,
+};
+
+/// A loaded model version.
+pub struct Model {
+    name: ModelName,
+    version: u64,
+    config: ModelConfig,
+    statistics: Arc<Statistics>,
+    load_duration: std::time::Duration,
+    /// Refuses nothing that passed the check, except for a full queue.
+    infer: Arc<dyn Infer>,
+    /// Stops and joins what serves the model; run once, when it is unloaded.
+    engine: load::Engine,
+    leases: Arc<Leases>,
+}
+
+/// Keeps a model loaded while a request of its is under way.
+#[derive(Debug)]
+pub struct Lease {
+    model: Arc<Model>,
+    _guard: LeaseGuard,
+}
+
+impl Model {
+    /// Its name.
+    pub fn name(&self) -> &ModelName {
+        &self.name
+    }
+
+    /// Its version.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Its configuration, complete.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What it has done since it was loaded.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// How long loading and warming up took.
+    pub fn load_duration(&self) -> std::time::Duration {
+        self.load_duration
+    }
+
+    /// A lease; `None` once the model is being unloaded.
+    pub fn lease(self: &Arc<Self>) -> Option<Lease> {
+        let guard = self.leases.acquire()?;
+        Some(Lease {
+            model: Arc::clone(self),
+            _guard: guard,
+        })
+    }
+
+    /// Checks the request against the configuration and hands it on. Never blocks.
+    pub fn submit(&self, mut request: Request) -> Result<(), Box<Rejected>> {
+        match check::check(&mut request, &self.config) {
+            Ok(()) => self.infer.submit(request),
+            Err(error) => Err(Rejected::new(request, error)),
+        }
+    }
+
+    /// Gives out no more leases, waits until all are back, then stops the instances and frees what
+    /// they hold. Blocks for as long as requests are in flight.
+    pub fn unload(&self) {
+        self.leases.close();
+        self.leases.wait_drained();
+        self.engine.stop();
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deref for Lease {
+    type Target = Model;
+
+    fn deref(&self) -> &Model {
+        &self.model
+    }
+}
