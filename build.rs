@@ -12,7 +12,7 @@ fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(
         out.join("descriptors.bin"),
-        prost_build::Message::encode_to_vec(&descriptors),
+        prost::Message::encode_to_vec(&descriptors),
     )?;
     tonic_prost_build::configure()
         // Tensor contents stay slices of the received message: no copy.

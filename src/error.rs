@@ -97,7 +97,11 @@ impl Error {
     /// The same error with `prefix` before its message.
     #[must_use]
     pub fn prefixed(&self, prefix: impl fmt::Display) -> Self {
-        Self::new(self.0.kind, self.0.reason, format!("{prefix}{}", self.0.message))
+        Self::new(
+            self.0.kind,
+            self.0.reason,
+            format!("{prefix}{}", self.0.message),
+        )
     }
 
     /// The coarse kind.
@@ -135,6 +139,9 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }

@@ -34,6 +34,9 @@ impl Batch {
 
     /// The input with that index, if it was given.
     pub fn input(&self, index: usize) -> Option<&Tensor> {
-        self.inputs.iter().find(|input| input.index == index).map(|input| &input.tensor)
+        self.inputs
+            .iter()
+            .find(|input| input.index == index)
+            .map(|input| &input.tensor)
     }
 }

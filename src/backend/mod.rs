@@ -92,7 +92,9 @@ impl From<BackendError> for Error {
     fn from(error: BackendError) -> Self {
         let kind = match &error {
             BackendError::Unavailable(_) => ErrorKind::Unavailable,
-            BackendError::InvalidModel(_) | BackendError::InvalidInput(_) => ErrorKind::InvalidArgument,
+            BackendError::InvalidModel(_) | BackendError::InvalidInput(_) => {
+                ErrorKind::InvalidArgument
+            }
             BackendError::Failed(_) => ErrorKind::Internal,
         };
         Self::new(kind, "backend", error.to_string())

@@ -11,10 +11,10 @@ use std::fmt;
 pub use self::{
     name::ModelName,
     request::{Correlation, CorrelationId, Input, Parameter, Parameters, Request},
-    response::{Output, Outcome, Response, ResponseReceiver, ResponseSender, response_channel},
+    response::{Outcome, Output, Response, ResponseReceiver, ResponseSender, response_channel},
     statistics::{
-        BatchSnapshot, DurationSnapshot, ExecutionRecord, FailureReason, Histograms, RequestTiming, Snapshot,
-        Statistics,
+        BatchSnapshot, DurationSnapshot, ExecutionRecord, FailureReason, Histograms, RequestTiming,
+        Snapshot, Statistics,
     },
 };
 use crate::error::Error;
@@ -48,6 +48,8 @@ impl Rejected {
 
 impl fmt::Debug for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejected").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("Rejected")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }

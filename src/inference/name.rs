@@ -21,10 +21,17 @@ impl ModelName {
         let fault = if name.is_empty() {
             "must not be empty".to_owned()
         } else if name.len() > Self::MAX_BYTE_SIZE {
-            format!("is {} bytes long, the limit is {}", name.len(), Self::MAX_BYTE_SIZE)
+            format!(
+                "is {} bytes long, the limit is {}",
+                name.len(),
+                Self::MAX_BYTE_SIZE
+            )
         } else if name == "." || name == ".." {
             "must not be '.' or '..'".to_owned()
-        } else if let Some(bad) = name.chars().find(|c| matches!(c, '/' | '\\') || c.is_control()) {
+        } else if let Some(bad) = name
+            .chars()
+            .find(|c| matches!(c, '/' | '\\') || c.is_control())
+        {
             format!("must not contain {bad:?}")
         } else {
             return Ok(Self(name.into()));
@@ -74,14 +81,30 @@ mod tests {
 
     #[test]
     fn refuses_names_that_a_path_would_obey() {
-        for bad in ["", ".", "..", "a/b", "a\\b", "../x", "a\0b", "a\nb", &"x".repeat(256)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a\\b",
+            "../x",
+            "a\0b",
+            "a\nb",
+            &"x".repeat(256),
+        ] {
             assert!(ModelName::new(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn accepts_what_repositories_hold() {
-        for good in ["simple", "resnet-50.v2", "naïve model", "...", &"x".repeat(255)] {
+        for good in [
+            "simple",
+            "resnet-50.v2",
+            "naïve model",
+            "...",
+            &"x".repeat(255),
+        ] {
             assert_eq!(ModelName::new(good).unwrap().as_str(), good);
         }
     }

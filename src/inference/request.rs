@@ -107,7 +107,10 @@ impl Request {
 
     /// Bytes of all input tensors.
     pub fn byte_size(&self) -> usize {
-        self.inputs.iter().map(|input| input.tensor.data.byte_size()).sum()
+        self.inputs
+            .iter()
+            .map(|input| input.tensor.data.byte_size())
+            .sum()
     }
 }
 

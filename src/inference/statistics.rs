@@ -227,13 +227,17 @@ impl Statistics {
         self.histograms.batch_size.observe(record.batch_size as f64);
         self.success.add(count, total);
         self.queue.add(count, queue);
-        let charged = |duration: Duration| duration.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        let charged =
+            |duration: Duration| duration.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
         self.compute_input.add(count, charged(record.compute_input));
         self.compute_infer.add(count, charged(record.compute_infer));
-        self.compute_output.add(count, charged(record.compute_output));
-        self.inference_count.fetch_add(as_u64(record.batch_size), Relaxed);
+        self.compute_output
+            .add(count, charged(record.compute_output));
+        self.inference_count
+            .fetch_add(as_u64(record.batch_size), Relaxed);
         self.execution_count.fetch_add(1, Relaxed);
-        self.last_inference.store(milliseconds_since_epoch(), Relaxed);
+        self.last_inference
+            .store(milliseconds_since_epoch(), Relaxed);
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
         let batch = batches.entry(record.batch_size).or_default();
         batch.compute_input.add(record.compute_input);
@@ -263,12 +267,19 @@ impl Statistics {
             compute_input: self.compute_input.snapshot(),
             compute_infer: self.compute_infer.snapshot(),
             compute_output: self.compute_output.snapshot(),
-            failures: self.failures.each_ref().map(|counter| counter.load(Relaxed)),
+            failures: self
+                .failures
+                .each_ref()
+                .map(|counter| counter.load(Relaxed)),
             inference_count: self.inference_count.load(Relaxed),
             execution_count: self.execution_count.load(Relaxed),
             last_inference: self.last_inference.load(Relaxed),
             pending: self.pending.load(Relaxed),
-            batches: self.batches.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            batches: self
+                .batches
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 
@@ -289,7 +300,9 @@ fn as_u64(count: usize) -> u64 {
 fn milliseconds_since_epoch() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }
 
 #[cfg(test)]
@@ -312,10 +325,28 @@ mod tests {
             compute_output: Duration::from_nanos(7),
         });
         let snapshot = statistics.snapshot();
-        assert_eq!(snapshot.success, DurationSnapshot { count: 2, nanoseconds: 200 });
-        assert_eq!(snapshot.compute_infer, DurationSnapshot { count: 2, nanoseconds: 100 });
+        assert_eq!(
+            snapshot.success,
+            DurationSnapshot {
+                count: 2,
+                nanoseconds: 200
+            }
+        );
+        assert_eq!(
+            snapshot.compute_infer,
+            DurationSnapshot {
+                count: 2,
+                nanoseconds: 100
+            }
+        );
         assert_eq!((snapshot.inference_count, snapshot.execution_count), (4, 1));
-        assert_eq!(snapshot.batches[&4].compute_infer, DurationSnapshot { count: 1, nanoseconds: 50 });
+        assert_eq!(
+            snapshot.batches[&4].compute_infer,
+            DurationSnapshot {
+                count: 1,
+                nanoseconds: 50
+            }
+        );
     }
 
     #[test]
@@ -325,6 +356,12 @@ mod tests {
         statistics.failed(FailureReason::Backend, Duration::from_nanos(4));
         let snapshot = statistics.snapshot();
         assert_eq!(snapshot.failures, [0, 1, 1, 0]);
-        assert_eq!(snapshot.fail, DurationSnapshot { count: 2, nanoseconds: 7 });
+        assert_eq!(
+            snapshot.fail,
+            DurationSnapshot {
+                count: 2,
+                nanoseconds: 7
+            }
+        );
     }
 }

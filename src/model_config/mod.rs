@@ -250,7 +250,10 @@ impl ModelConfig {
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with the field and the rule that it breaks.
-    pub fn from_proto(proto: pb::ModelConfig, environment: &Environment) -> Result<Self, ConfigError> {
+    pub fn from_proto(
+        proto: pb::ModelConfig,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
         validate::normalise(proto, environment)
     }
 

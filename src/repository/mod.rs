@@ -47,7 +47,15 @@ impl Repository {
     /// load failed, in which case versions that were serving still are.
     pub async fn load(&self, model: ModelName, overrides: Overrides) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Load { model, overrides, reply }, answer).await
+        self.ask(
+            Command::Load {
+                model,
+                overrides,
+                reply,
+            },
+            answer,
+        )
+        .await
     }
 
     /// Begins to unload `model`; returns before its last request has finished.
@@ -56,7 +64,15 @@ impl Repository {
     /// `Unavailable` unless the control mode is explicit.
     pub async fn unload(&self, model: ModelName, unload_dependents: bool) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Command::Unload { model, unload_dependents, reply }, answer).await
+        self.ask(
+            Command::Unload {
+                model,
+                unload_dependents,
+                reply,
+            },
+            answer,
+        )
+        .await
     }
 
     async fn ask(&self, command: Command, answer: oneshot::Receiver<Result<()>>) -> Result<()> {

@@ -81,7 +81,9 @@ impl Registry {
     pub fn resolve(&self, name: &str, version: Option<u64>) -> Result<Lease> {
         loop {
             let table = self.table.load();
-            let versions = table.get(name).ok_or_else(|| unknown(format_args!("'{name}' is not found")))?;
+            let versions = table
+                .get(name)
+                .ok_or_else(|| unknown(format_args!("'{name}' is not found")))?;
             let model = match version {
                 Some(version) => serving_version(name, versions, version)?,
                 None => versions
@@ -104,20 +106,29 @@ impl Registry {
 
     /// Whether every version that is known either serves or was unloaded on purpose.
     pub fn all_ready(&self) -> bool {
-        self.table.load().values().flat_map(BTreeMap::values).all(|entry| {
-            entry.model.is_some() || entry.state == VersionState::Unloading || entry.reason == UNLOADED
-        })
+        self.table
+            .load()
+            .values()
+            .flat_map(BTreeMap::values)
+            .all(|entry| {
+                entry.model.is_some()
+                    || entry.state == VersionState::Unloading
+                    || entry.reason == UNLOADED
+            })
     }
 
     /// The versions of `name` that serve, ascending.
     pub fn ready_versions(&self, name: &str) -> Vec<u64> {
-        self.table.load().get(name).map_or_else(Vec::new, |versions| {
-            versions
-                .iter()
-                .filter(|(_, entry)| entry.model.is_some())
-                .map(|(&version, _)| version)
-                .collect()
-        })
+        self.table
+            .load()
+            .get(name)
+            .map_or_else(Vec::new, |versions| {
+                versions
+                    .iter()
+                    .filter(|(_, entry)| entry.model.is_some())
+                    .map(|(&version, _)| version)
+                    .collect()
+            })
     }
 
     /// Everything that serves, by name and version.
@@ -184,5 +195,8 @@ fn serving_version<'a>(name: &str, versions: &'a Versions, version: u64) -> Resu
 }
 
 fn unknown(what: std::fmt::Arguments<'_>) -> Error {
-    Error::not_found("model_not_found", format!("Request for unknown model: {what}"))
+    Error::not_found(
+        "model_not_found",
+        format!("Request for unknown model: {what}"),
+    )
 }

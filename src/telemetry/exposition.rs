@@ -40,7 +40,10 @@ impl Exposition {
 
     /// One series of the family that was started last.
     pub fn series(&mut self, name: &str, labels: Labels<'_>, value: impl Display) {
-        let labels = LabelSet { labels, extra: None };
+        let labels = LabelSet {
+            labels,
+            extra: None,
+        };
         self.line(format_args!("{name}{labels} {value}"));
     }
 
@@ -49,12 +52,21 @@ impl Exposition {
         let (buckets, count, sum) = histogram.cumulative();
         for (bound, below) in buckets {
             let bound = bound.to_string();
-            let labels = LabelSet { labels, extra: Some(("le", &bound)) };
+            let labels = LabelSet {
+                labels,
+                extra: Some(("le", &bound)),
+            };
             self.line(format_args!("{name}_bucket{labels} {below}"));
         }
-        let infinite = LabelSet { labels, extra: Some(("le", "+Inf")) };
+        let infinite = LabelSet {
+            labels,
+            extra: Some(("le", "+Inf")),
+        };
         self.line(format_args!("{name}_bucket{infinite} {count}"));
-        let labels = LabelSet { labels, extra: None };
+        let labels = LabelSet {
+            labels,
+            extra: None,
+        };
         self.line(format_args!("{name}_sum{labels} {sum}"));
         self.line(format_args!("{name}_count{labels} {count}"));
     }
@@ -91,7 +103,11 @@ impl Display for LabelSet<'_> {
             f.write_char('"')?;
             separator = ',';
         }
-        if separator == ',' { f.write_char('}') } else { Ok(()) }
+        if separator == ',' {
+            f.write_char('}')
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -103,7 +119,11 @@ mod tests {
     fn writes_families_and_escapes_label_values() {
         let mut exposition = Exposition::default();
         exposition.family("nv_inference_count", Kind::Counter, "Rows inferred");
-        exposition.series("nv_inference_count", &[("model", "a\"b\\c\n"), ("version", "1")], 3);
+        exposition.series(
+            "nv_inference_count",
+            &[("model", "a\"b\\c\n"), ("version", "1")],
+            3,
+        );
         exposition.series("nv_inference_count", &[], 0.5);
         assert_eq!(
             exposition.finish(),

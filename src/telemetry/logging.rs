@@ -23,7 +23,9 @@ impl FromStr for Format {
         match text {
             "text" | "default" | "ISO8601" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(format!("unknown log format '{text}', expected 'text' or 'json'")),
+            _ => Err(format!(
+                "unknown log format '{text}', expected 'text' or 'json'"
+            )),
         }
     }
 }
@@ -34,14 +36,20 @@ impl FromStr for Format {
 /// # Errors
 /// If `filter` is malformed or logging was started before.
 pub fn start(format: Format, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter '{filter}': {error}"))?;
+    let filter =
+        EnvFilter::try_new(filter).map_err(|error| format!("log filter '{filter}': {error}"))?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         Format::Text => registry
             .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
             .try_init(),
         Format::Json => registry
-            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_writer(std::io::stderr),
+            )
             .try_init(),
     }
     .map_err(|error| error.to_string())

@@ -1,7 +1,7 @@
 //! Metrics and logs as mechanisms: what is measured, and where, the rooms know.
 
-mod histogram;
 pub mod exposition;
+mod histogram;
 pub mod logging;
 
 pub use self::histogram::Histogram;

@@ -42,10 +42,13 @@ impl<'a> Iterator for BytesTensor<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let element = self.rest.split_first_chunk::<4>().and_then(|(length, rest)| {
-            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-            rest.split_at_checked(length)
-        });
+        let element = self
+            .rest
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| {
+                let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+                rest.split_at_checked(length)
+            });
         match element {
             Some((element, rest)) => {
                 self.rest = rest;

@@ -63,7 +63,9 @@ impl Datatype {
 
     /// The datatype of that protocol name (case-sensitive).
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|datatype| datatype.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|datatype| datatype.name() == name)
     }
 
     /// Bytes of one element; `None` for [`Datatype::Bytes`], whose elements vary.

@@ -36,13 +36,17 @@ impl Shape {
     /// Bytes of a tensor of this shape; `None` on overflow, a negative dimension, or for
     /// [`Datatype::Bytes`], whose size the shape does not tell.
     pub fn byte_size(&self, datatype: Datatype) -> Option<usize> {
-        self.element_count()?.checked_mul(datatype.element_byte_size()?)
+        self.element_count()?
+            .checked_mul(datatype.element_byte_size()?)
     }
 
     /// Whether `actual` fits this signature: same rank, equal dimensions, `-1` fits any.
     pub fn accepts(&self, actual: &[i64]) -> bool {
         self.len() == actual.len()
-            && self.iter().zip(actual).all(|(&want, &got)| want == -1 || want == got)
+            && self
+                .iter()
+                .zip(actual)
+                .all(|(&want, &got)| want == -1 || want == got)
     }
 
     /// This shape with `dim` put in front.

@@ -50,6 +50,10 @@ fn bytes_tensors_round_trip_and_refuse_cut_elements() {
     assert_eq!(BytesTensor::prefix_byte_size(&wire, 1), Some(6));
     assert_eq!(BytesTensor::prefix_byte_size(&wire, 4), None);
     for cut in [1, 3, 5, wire.len() - 1] {
-        assert_eq!(BytesTensor::element_count(&wire[..cut]), None, "cut at {cut}");
+        assert_eq!(
+            BytesTensor::element_count(&wire[..cut]),
+            None,
+            "cut at {cut}"
+        );
     }
 }

@@ -1,0 +1,5 @@
+//! Instances: threads that run executors.
+
+mod source;
+
+pub use self::source::BatchSource;
