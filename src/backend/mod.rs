@@ -4,6 +4,7 @@
 mod batch;
 pub mod identity;
 pub mod onnxruntime;
+mod parameters;
 mod registry;
 pub mod simulated;
 #[cfg(test)]

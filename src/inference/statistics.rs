@@ -47,8 +47,6 @@ pub struct RequestTiming {
     pub total: Duration,
     /// In the queue.
     pub queue: Duration,
-    /// Rows of the request.
-    pub batch_size: usize,
 }
 
 /// One executed batch; its compute times are charged to each of its requests, as Triton does.
@@ -312,13 +310,12 @@ mod tests {
     #[test]
     fn charges_the_whole_batch_to_each_of_its_requests() {
         let statistics = Statistics::default();
-        let timing = |batch_size| RequestTiming {
+        let timing = RequestTiming {
             total: Duration::from_nanos(100),
             queue: Duration::from_nanos(10),
-            batch_size,
         };
         statistics.executed(&ExecutionRecord {
-            requests: &[timing(1), timing(3)],
+            requests: &[timing, timing],
             batch_size: 4,
             compute_input: Duration::from_nanos(5),
             compute_infer: Duration::from_nanos(50),

@@ -1,18 +1,32 @@
-//! Assembles a model version: configuration, backend, instances, scheduler. Blocks; called on a
+//! Assembles a model version: configuration, backend, scheduler, instances. Blocks; called on a
 //! loading thread.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
-use super::Model;
+use super::{Leases, Model, warmup};
 use crate::{
+    backend::{Backend, BackendError, BackendRegistry, LoadSpec},
+    device::Device,
     error::{Error, Result},
-    inference::ModelName,
+    inference::{ModelName, Statistics},
+    instance::{BatchSource, Instance, Signature, Starting},
+    model_config::{self, ConfigError, Environment, InstanceGroup, ModelConfig},
     proto::inference as pb,
+    scheduler::{self, Scheduler},
 };
 
 /// Settings that all models share.
 #[derive(Clone, Debug, Default)]
-pub struct LoaderConfig {}
+pub struct LoaderConfig {
+    /// What normalising a configuration takes from the server.
+    pub environment: Environment,
+    /// Bounds of every model's queue.
+    pub scheduler: scheduler::Config,
+}
 
 /// What to load.
 #[derive(Clone, Debug)]
@@ -28,20 +42,224 @@ pub struct LoadRequest {
 }
 
 /// Loads model versions.
-pub struct Loader {}
+pub struct Loader {
+    backends: BackendRegistry,
+    config: LoaderConfig,
+}
 
 impl Loader {
+    /// A loader with these backends.
+    pub fn new(backends: BackendRegistry, config: LoaderConfig) -> Self {
+        Self { backends, config }
+    }
+
+    /// Completes and checks the configuration without loading the model for execution.
+    ///
+    /// # Errors
+    /// As [`Loader::load`].
+    pub fn configure(&self, request: &LoadRequest) -> Result<ModelConfig> {
+        self.prepare(request).map(|prepared| prepared.config)
+    }
+
     /// Loads, warms up and returns the version, ready to serve. Blocks.
     ///
     /// # Errors
     /// Why it cannot be served; nothing stays allocated.
-    pub fn load(&self, _request: &LoadRequest) -> Result<Arc<Model>> {
-        Err(Error::internal("placeholder", "placeholder"))
+    pub fn load(&self, request: &LoadRequest) -> Result<Arc<Model>> {
+        let start = Instant::now();
+        let prepared = self.prepare(request)?;
+        let config = &prepared.config;
+        let statistics = Arc::new(Statistics::default());
+        let scheduler = Arc::new(Scheduler::new(
+            &self.config.scheduler,
+            config,
+            Arc::clone(&statistics),
+        ));
+        let engine = self.engine(request, &prepared, &scheduler, &statistics)?;
+        Ok(Arc::new(Model {
+            name: request.name.clone(),
+            version: request.version,
+            statistics,
+            load_duration: start.elapsed(),
+            infer: scheduler,
+            engine,
+            leases: Arc::new(Leases::default()),
+            config: prepared.config,
+        }))
+    }
+
+    fn prepare(&self, request: &LoadRequest) -> Result<Prepared> {
+        let version_folder = request.model_folder.join(request.version.to_string());
+        let mut proto = request.config.clone();
+        model_config::complete_from_files(&mut proto, &request.name, &version_folder)?;
+        let backend = Arc::clone(self.backends.backend(&proto.backend)?);
+        backend.ready()?;
+        let file = model_file(&proto, backend.as_ref(), &version_folder)?;
+        // Reading a model may take as long as loading it: only where something is missing. Where
+        // nothing is, the backend checks the configuration against what it loads.
+        if (proto.input.is_empty() || proto.output.is_empty())
+            && let Some(engine) = backend.inspect(&file)?
+        {
+            model_config::complete_from_engine(&mut proto, &engine, &self.config.environment)?;
+        }
+        Ok(Prepared {
+            config: ModelConfig::from_proto(proto, &self.config.environment)?,
+            backend,
+            version_folder,
+            file,
+        })
+    }
+
+    fn engine(
+        &self,
+        request: &LoadRequest,
+        prepared: &Prepared,
+        scheduler: &Arc<Scheduler>,
+        statistics: &Arc<Statistics>,
+    ) -> Result<Engine> {
+        let config = Arc::new(prepared.config.clone());
+        let signature = Arc::new(Signature {
+            inputs: config.inputs.clone(),
+            outputs: config.outputs.clone(),
+            has_batch_dimension: config.max_batch_size > 0,
+        });
+        let samples = Arc::new(warmup::batches(&config, &request.model_folder)?);
+        // Passive instances are loaded like the others but wait at a queue that stays empty.
+        let unused = Arc::new(Scheduler::new(
+            &self.config.scheduler,
+            &config,
+            Arc::clone(statistics),
+        ));
+        let engine = Engine {
+            schedulers: [Arc::clone(scheduler), Arc::clone(&unused)],
+            instances: Mutex::default(),
+        };
+        let starting: Vec<_> = instances(&config)
+            .map(|(name, group)| {
+                let source: Arc<dyn BatchSource> = if group.passive {
+                    unused.clone()
+                } else {
+                    scheduler.clone()
+                };
+                let load = {
+                    let (name, config, samples) =
+                        (name.clone(), Arc::clone(&config), Arc::clone(&samples));
+                    let (backend, version_folder, file) = (
+                        Arc::clone(&prepared.backend),
+                        prepared.version_folder.clone(),
+                        prepared.file.clone(),
+                    );
+                    move || {
+                        let spec = LoadSpec {
+                            version_folder: &version_folder,
+                            file: &file,
+                            config: &config,
+                            instance: &name,
+                        };
+                        let mut executor = backend.load(&spec, Device::Host)?;
+                        warmup::run(executor.as_mut(), &samples)?;
+                        Ok(executor)
+                    }
+                };
+                Instance::start(
+                    &name,
+                    load,
+                    source,
+                    Arc::clone(&signature),
+                    Arc::clone(statistics),
+                )
+            })
+            .collect();
+        engine.adopt(starting)?;
+        Ok(engine)
     }
 }
 
-pub(super) struct Engine {}
+struct Prepared {
+    config: ModelConfig,
+    backend: Arc<dyn Backend>,
+    version_folder: PathBuf,
+    file: PathBuf,
+}
+
+/// Every instance of the configuration: its name and its group.
+fn instances(config: &ModelConfig) -> impl Iterator<Item = (String, &InstanceGroup)> {
+    config.instance_groups.iter().flat_map(|group| {
+        (0..group.count).map(move |ordinal| (format!("{}_{ordinal}", group.name), group))
+    })
+}
+
+fn model_file(
+    proto: &pb::ModelConfig,
+    backend: &dyn Backend,
+    version_folder: &Path,
+) -> Result<PathBuf> {
+    let name = match proto.default_model_filename.as_str() {
+        "" => backend.default_filename(),
+        name => name,
+    };
+    let file = version_folder.join(name);
+    if name.is_empty() || file.exists() {
+        return Ok(file);
+    }
+    Err(Error::invalid_argument(
+        "model_file",
+        format!(
+            "unable to find '{}' for model '{}'",
+            file.display(),
+            proto.name
+        ),
+    ))
+}
+
+/// What serves a model, until it is stopped.
+pub(super) struct Engine {
+    schedulers: [Arc<Scheduler>; 2],
+    instances: Mutex<Vec<Instance>>,
+}
 
 impl Engine {
-    pub(super) fn stop(&self) {}
+    /// Takes the instances over as they come up; if one does not, stops the others.
+    fn adopt(&self, starting: Vec<Result<Starting, BackendError>>) -> Result<(), BackendError> {
+        let mut result = Ok(());
+        for starting in starting {
+            match starting.and_then(Starting::wait) {
+                Ok(instance) => self.lock().push(instance),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        if result.is_err() {
+            self.stop();
+        }
+        result
+    }
+
+    /// Lets the instances finish what is queued, ends them, and frees what they hold.
+    pub(super) fn stop(&self) {
+        for scheduler in &self.schedulers {
+            scheduler.close();
+        }
+        let instances = std::mem::take(&mut *self.lock());
+        for instance in instances {
+            instance.join();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Instance>> {
+        self.instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::invalid_argument("model_config", error.to_string())
+    }
 }

@@ -6,6 +6,7 @@ mod lease;
 mod load;
 #[cfg(test)]
 mod tests;
+mod warmup;
 
 use std::{fmt, ops::Deref, sync::Arc};
 

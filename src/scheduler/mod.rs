@@ -1,1 +1,189 @@
-//! Placeholder.
+//! One scheduler per model: a bounded queue that idle instances pull batches from. What to batch is
+//! decided in [`policy`], without a lock, a clock or a channel; this file acts on it.
+
+mod handoff;
+pub mod policy;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::{
+    handoff::{Handoff, Next},
+    policy::{Decision, Limits},
+    queue::{Dropped, Queue},
+};
+use crate::{
+    error::Error,
+    inference::{FailureReason, Infer, Rejected, Request, Statistics},
+    instance::BatchSource,
+    model_config::{ModelConfig, Scheduling},
+};
+
+/// Bounds of every model's queue.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most requests waiting, unless the model's `max_queue_size` says otherwise.
+    pub max_requests: usize,
+    /// Most bytes of input tensors waiting.
+    pub max_byte_size: usize,
+    /// Hold every batch back until this many requests wait (for tests that need full batches;
+    /// Triton's `TRITONSERVER_DELAY_SCHEDULER`). 0 is off; after the first time it is off too.
+    pub delay_until_requests: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_requests: 16_384,
+            max_byte_size: 1 << 30,
+            delay_until_requests: 0,
+        }
+    }
+}
+
+/// A model's queue, as requests and instances see it.
+pub struct Scheduler {
+    handoff: Handoff<Queue>,
+    limits: Limits,
+    statistics: Arc<Statistics>,
+}
+
+impl Scheduler {
+    /// An empty queue for that model.
+    pub fn new(config: &Config, model: &ModelConfig, statistics: Arc<Statistics>) -> Self {
+        let limits = match &model.scheduling {
+            Scheduling::Default => Limits::unbatched(),
+            Scheduling::Dynamic(batching) => Limits {
+                max_batch_size: model.max_batch_size.max(1),
+                preferred: batching.preferred_batch_sizes.clone(),
+                max_queue_delay: batching.max_queue_delay,
+            },
+        };
+        Self {
+            handoff: Handoff::new(Queue::new(config, &model.scheduling)),
+            limits,
+            statistics,
+        }
+    }
+
+    /// Takes no more requests. What is queued is still handed out; then instances are told to end.
+    pub fn close(&self) {
+        self.handoff.close();
+    }
+
+    fn decide(
+        &self,
+        queue: &mut Queue,
+        closed: bool,
+        dropped: &mut Vec<Dropped>,
+    ) -> Next<Vec<Request>> {
+        let now = Instant::now();
+        queue.sweep(now, self.limits.max_batch_size, dropped);
+        if !dropped.is_empty() {
+            // They are answered without the lock; then this is decided again.
+            return Next::Take(Vec::new());
+        }
+        if queue.is_held() && !closed {
+            return Next::Wait;
+        }
+        match policy::decide(queue.candidates(), &self.limits, now) {
+            Decision::Idle => Next::Wait,
+            Decision::WaitUntil(_) if closed => Next::Take(queue.take(queue.len())),
+            Decision::WaitUntil(instant) => Next::WaitFor(instant.saturating_duration_since(now)),
+            Decision::Run(count) => Next::Take(queue.take(count)),
+        }
+    }
+
+    fn answer_dropped(&self, dropped: &mut Vec<Dropped>) {
+        self.statistics.dequeued(dropped.len());
+        for Dropped { request, reason } in dropped.drain(..) {
+            let (failure, error) = reason.explain();
+            self.statistics.failed(failure, request.received.elapsed());
+            request.respond.send(Err(error));
+        }
+    }
+}
+
+impl Infer for Scheduler {
+    fn submit(&self, mut request: Request) -> Result<(), Box<Rejected>> {
+        request.queued = Instant::now();
+        let mut dropped = Vec::new();
+        let pushed = self.handoff.push(request, |queue, request| {
+            if queue.is_full_for(&request) {
+                // Make room by dropping what nobody waits for any more.
+                queue.sweep(request.queued, usize::MAX, &mut dropped);
+            }
+            queue.push(request)
+        });
+        self.answer_dropped(&mut dropped);
+        match pushed {
+            Ok(Ok(())) => {
+                self.statistics.enqueued();
+                Ok(())
+            }
+            Ok(Err((request, full))) => {
+                self.statistics
+                    .failed(FailureReason::Rejected, request.received.elapsed());
+                Err(Rejected::new(request, full.into()))
+            }
+            Err(request) => Err(Rejected::new(
+                request,
+                Error::unavailable("model_unloading", "the model is being unloaded"),
+            )),
+        }
+    }
+}
+
+impl BatchSource for Scheduler {
+    fn next(&self) -> Option<Vec<Request>> {
+        let mut dropped = Vec::new();
+        loop {
+            let batch = self
+                .handoff
+                .take(|queue, closed| self.decide(queue, closed, &mut dropped))?;
+            self.answer_dropped(&mut dropped);
+            if !batch.is_empty() {
+                self.statistics.dequeued(batch.len());
+                return Some(batch);
+            }
+        }
+    }
+}
+
+/// Why a request was dropped from a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropReason {
+    /// Nobody waits for the answer.
+    Cancelled,
+    /// It waited longer than it may.
+    Expired(Duration),
+}
+
+impl DropReason {
+    fn explain(self) -> (FailureReason, Error) {
+        match self {
+            Self::Cancelled => (
+                FailureReason::Canceled,
+                Error::cancelled("cancelled", "Request was cancelled"),
+            ),
+            Self::Expired(waited) => (
+                FailureReason::Rejected,
+                Error::unavailable(
+                    "queue_timeout",
+                    format!(
+                        "Request timeout expired: it waited {} µs in the queue",
+                        waited.as_micros()
+                    ),
+                ),
+            ),
+        }
+    }
+}

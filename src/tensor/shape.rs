@@ -49,6 +49,31 @@ impl Shape {
                 .all(|(&want, &got)| want == -1 || want == got)
     }
 
+    /// The shape that a tensor of this shape gets when its signature changes from `from` to `to`:
+    /// `to`, its `-1`s replaced in order by the dimensions that stand where `from` has its own.
+    /// `None` if this shape does not fit `from`, or the element counts differ.
+    pub fn reshaped(&self, from: &Self, to: &Self) -> Option<Self> {
+        if !from.accepts(self) {
+            return None;
+        }
+        let mut variable = self
+            .iter()
+            .zip(from.iter())
+            .filter(|&(_, &want)| want == -1)
+            .map(|(&got, _)| got);
+        let reshaped: Option<Self> = to
+            .iter()
+            .map(|&dim| {
+                if dim == -1 {
+                    variable.next()
+                } else {
+                    Some(dim)
+                }
+            })
+            .collect();
+        reshaped.filter(|shape| shape.element_count() == self.element_count())
+    }
+
     /// This shape with `dim` put in front.
     #[must_use]
     pub fn with_leading(&self, dim: i64) -> Self {

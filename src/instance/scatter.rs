@@ -1,0 +1,163 @@
+//! From an executed batch to one response per request: slices of the outputs, without a copy.
+
+use bytes::Bytes;
+
+use super::Signature;
+use crate::{
+    backend::{BackendError, Batch},
+    inference::{Output, Request, Response},
+    model_config::OutputSpec,
+    tensor::{Buffer, BytesTensor, Datatype, Shape, Tensor},
+};
+
+/// Splits the outputs among the requests, in order.
+pub(super) fn scatter(
+    mut batch: Batch,
+    requests: &[Request],
+    signature: &Signature,
+) -> Result<Vec<Response>, BackendError> {
+    for (spec, output) in signature.outputs.iter().zip(&mut batch.outputs) {
+        if let Some(tensor) = output {
+            check(
+                tensor,
+                spec,
+                batch.batch_size,
+                signature.has_batch_dimension,
+            )?;
+        }
+    }
+    let mut splitters: Vec<_> = batch
+        .outputs
+        .into_iter()
+        .map(|output| output.map(Splitter::new))
+        .collect();
+    let whole = requests.len() == 1;
+    requests
+        .iter()
+        .map(|request| response(request, whole, &mut splitters, signature))
+        .collect()
+}
+
+fn response(
+    request: &Request,
+    whole: bool,
+    splitters: &mut [Option<Splitter>],
+    signature: &Signature,
+) -> Result<Response, BackendError> {
+    let mut response = Response::default();
+    // Every output advances by the request's rows, whether this request wants it or not.
+    let mut parts = Vec::with_capacity(splitters.len());
+    for splitter in splitters.iter_mut() {
+        parts.push(match splitter {
+            Some(splitter) if whole => Some(splitter.tensor.clone()),
+            Some(splitter) => Some(splitter.take(request.batch_size)?),
+            None => None,
+        });
+    }
+    for &index in &request.wanted {
+        // An output that a backend leaves out is left out of the response, as in Triton.
+        if let (Some(Some(tensor)), Some(spec)) = (
+            parts.get_mut(index).map(Option::take),
+            signature.outputs.get(index),
+        ) {
+            response.outputs.push(Output {
+                index,
+                name: spec.name.clone(),
+                tensor,
+            });
+        }
+    }
+    Ok(response)
+}
+
+/// Checks an output against the model's signature, and gives it the shape that clients see.
+fn check(
+    tensor: &mut Tensor,
+    spec: &OutputSpec,
+    rows: usize,
+    batched: bool,
+) -> Result<(), BackendError> {
+    let name = &spec.name;
+    if tensor.datatype != spec.datatype {
+        return Err(BackendError::Failed(format!(
+            "output '{name}' has datatype {}, but the model configuration says {}",
+            tensor.datatype, spec.datatype
+        )));
+    }
+    let (leading, inner) = match tensor.shape.split_first() {
+        Some((&leading, inner)) if batched => (Some(leading), Shape::from(inner)),
+        _ => (None, tensor.shape.clone()),
+    };
+    if batched && leading != i64::try_from(rows).ok() {
+        return Err(BackendError::Failed(format!(
+            "output '{name}' has shape {}, but its batch dimension must be {rows}",
+            tensor.shape
+        )));
+    }
+    let engine_dims = spec.reshape.as_ref().unwrap_or(&spec.dims);
+    let shown = match &spec.reshape {
+        Some(reshape) => inner.reshaped(reshape, &spec.dims),
+        None => engine_dims.accepts(&inner).then_some(inner),
+    };
+    let Some(shown) = shown else {
+        return Err(BackendError::Failed(format!(
+            "output '{name}' has shape {}, but the model configuration says {}{engine_dims}",
+            tensor.shape,
+            if batched { "[batch] and then " } else { "" },
+        )));
+    };
+    tensor.shape = match leading {
+        Some(leading) => shown.with_leading(leading),
+        None => shown,
+    };
+    Ok(())
+}
+
+/// Takes rows off the front of an output.
+struct Splitter {
+    tensor: Tensor,
+    /// What has not been taken.
+    rest: Option<Bytes>,
+    /// Elements of one row; `None` if the tensor has no rows to take.
+    row_elements: Option<usize>,
+}
+
+impl Splitter {
+    fn new(tensor: Tensor) -> Self {
+        let row_elements = tensor
+            .shape
+            .split_first()
+            .and_then(|(_, row)| Shape::from(row).element_count());
+        Self {
+            rest: tensor.data.to_host_bytes(),
+            row_elements,
+            tensor,
+        }
+    }
+
+    fn take(&mut self, rows: usize) -> Result<Tensor, BackendError> {
+        let data = self.take_bytes(rows).ok_or_else(|| {
+            BackendError::Failed(format!(
+                "an output of shape {} holds fewer bytes than its shape needs",
+                self.tensor.shape
+            ))
+        })?;
+        let mut shape = self.tensor.shape.clone();
+        shape.set(0, i64::try_from(rows).unwrap_or(i64::MAX));
+        Ok(Tensor {
+            datatype: self.tensor.datatype,
+            shape,
+            data: Buffer::Host(data),
+        })
+    }
+
+    fn take_bytes(&mut self, rows: usize) -> Option<Bytes> {
+        let rest = self.rest.as_mut()?;
+        let elements = self.row_elements?.checked_mul(rows)?;
+        let byte_size = match self.tensor.datatype {
+            Datatype::Bytes => BytesTensor::prefix_byte_size(rest, elements)?,
+            datatype => elements.checked_mul(datatype.element_byte_size()?)?,
+        };
+        (byte_size <= rest.len()).then(|| rest.split_to(byte_size))
+    }
+}

@@ -1,0 +1,304 @@
+//! The queue's data: priority levels, their policies, and what each waiting request needs to be
+//! decided about. Not shared, not locked, and it never looks at a clock.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{Config, DropReason, policy::Candidate};
+use crate::{
+    error::Error,
+    inference::Request,
+    model_config::{QueuePolicy, Scheduling, TimeoutAction},
+};
+
+/// A model's waiting requests.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// Highest priority first; exactly one if the model has no levels.
+    levels: Vec<Level>,
+    default_level: usize,
+    max_requests: usize,
+    max_byte_size: usize,
+    count: usize,
+    byte_size: usize,
+    /// Hold everything back until this many requests wait.
+    hold_until: usize,
+}
+
+#[derive(Debug)]
+struct Level {
+    /// `None` if the model sets no policy: then a request's own timeout counts.
+    policy: Option<QueuePolicy>,
+    active: VecDeque<Entry>,
+    /// Expired under `DELAY`: served after all that have not.
+    delayed: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    request: Request,
+    byte_size: usize,
+    expires: Option<Instant>,
+}
+
+/// A request that is dropped instead of run.
+#[derive(Debug)]
+pub(super) struct Dropped {
+    pub(super) request: Request,
+    pub(super) reason: DropReason,
+}
+
+/// Which bound a queue has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    Requests(usize),
+    Bytes { wanted: usize, limit: usize },
+}
+
+impl Queue {
+    pub(super) fn new(config: &Config, scheduling: &Scheduling) -> Self {
+        let (levels, default_level) = match scheduling {
+            Scheduling::Default => (vec![Level::new(None)], 0),
+            Scheduling::Dynamic(batching) => {
+                let levels = (1..=batching.priority_levels.max(1))
+                    .map(|level| {
+                        let own = batching.priority_queue_policy.get(&level);
+                        Level::new(own.or(batching.default_queue_policy.as_ref()).cloned())
+                    })
+                    .collect();
+                let default = batching.default_priority_level.saturating_sub(1);
+                (levels, usize::try_from(default).unwrap_or(0))
+            }
+        };
+        Self {
+            levels,
+            default_level,
+            max_requests: config.max_requests,
+            max_byte_size: config.max_byte_size,
+            count: 0,
+            byte_size: 0,
+            hold_until: config.delay_until_requests,
+        }
+    }
+
+    /// Requests waiting.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether everything is held back until more requests wait.
+    pub(super) fn is_held(&self) -> bool {
+        self.count < self.hold_until
+    }
+
+    pub(super) fn is_full_for(&self, request: &Request) -> bool {
+        self.fullness(self.level_of(request.priority), request.byte_size())
+            .is_some()
+    }
+
+    /// Puts a request at the end of its level; gives it back if there is no room.
+    pub(super) fn push(&mut self, request: Request) -> Result<(), (Request, Full)> {
+        let byte_size = request.byte_size();
+        let index = self.level_of(request.priority);
+        if let Some(full) = self.fullness(index, byte_size) {
+            return Err((request, full));
+        }
+        let Some(level) = self.levels.get_mut(index) else {
+            return Err((request, Full::Requests(0)));
+        };
+        let expires = level
+            .timeout(request.timeout)
+            .and_then(|t| request.queued.checked_add(t));
+        level.active.push_back(Entry {
+            request,
+            byte_size,
+            expires,
+        });
+        self.count += 1;
+        self.byte_size += byte_size;
+        Ok(())
+    }
+
+    /// Takes cancelled and expired requests out of the front of the queue, as far as `rows` rows of
+    /// live ones reach.
+    pub(super) fn sweep(&mut self, now: Instant, rows: usize, dropped: &mut Vec<Dropped>) {
+        let before = dropped.len();
+        let mut live = 0;
+        for level in &mut self.levels {
+            if live > rows {
+                break;
+            }
+            level.sweep(now, rows, &mut live, dropped);
+        }
+        for gone in dropped.iter().skip(before) {
+            self.count -= 1;
+            self.byte_size -= gone.request.byte_size();
+        }
+    }
+
+    /// The waiting requests in order.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate> {
+        let first = self.entries().next();
+        self.entries().map(move |entry| Candidate {
+            batch_size: entry.request.batch_size,
+            fits_first: first.is_some_and(|first| fits(&first.request, &entry.request)),
+            queued: entry.request.queued,
+            expires: entry.expires,
+        })
+    }
+
+    /// Takes the first `count` requests.
+    pub(super) fn take(&mut self, count: usize) -> Vec<Request> {
+        self.hold_until = 0;
+        let mut batch = Vec::with_capacity(count.min(self.count));
+        for level in &mut self.levels {
+            for lane in [&mut level.active, &mut level.delayed] {
+                while batch.len() < count {
+                    let Some(entry) = lane.pop_front() else { break };
+                    self.count -= 1;
+                    self.byte_size -= entry.byte_size;
+                    batch.push(entry.request);
+                }
+            }
+        }
+        batch
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.levels
+            .iter()
+            .flat_map(|level| level.active.iter().chain(&level.delayed))
+    }
+
+    /// Level 1 is the highest; 0 and anything too large mean the default.
+    fn level_of(&self, priority: u64) -> usize {
+        usize::try_from(priority)
+            .ok()
+            .and_then(|priority| priority.checked_sub(1))
+            .filter(|&index| index < self.levels.len())
+            .unwrap_or(self.default_level)
+    }
+
+    fn fullness(&self, level: usize, byte_size: usize) -> Option<Full> {
+        let level = self.levels.get(level)?;
+        if let Some(limit) = level
+            .policy
+            .as_ref()
+            .and_then(|policy| policy.max_queue_size)
+            && level.active.len() + level.delayed.len() >= limit
+        {
+            return Some(Full::Requests(limit));
+        }
+        if self.count >= self.max_requests {
+            return Some(Full::Requests(self.max_requests));
+        }
+        let wanted = self.byte_size.saturating_add(byte_size);
+        // A request that is larger than the bound by itself may still run alone.
+        (wanted > self.max_byte_size && self.count > 0).then_some(Full::Bytes {
+            wanted,
+            limit: self.max_byte_size,
+        })
+    }
+}
+
+impl Level {
+    fn new(policy: Option<QueuePolicy>) -> Self {
+        Self {
+            policy,
+            active: VecDeque::new(),
+            delayed: VecDeque::new(),
+        }
+    }
+
+    /// How long a request that asks for `asked` may wait. Triton's rule: its own timeout only ever
+    /// shortens the policy's, and only where the policy allows it. Where the model sets no policy
+    /// at all a request's timeout is simply honoured.
+    fn timeout(&self, asked: Option<Duration>) -> Option<Duration> {
+        let Some(policy) = &self.policy else {
+            return asked;
+        };
+        let default = policy.default_timeout?;
+        match asked {
+            Some(asked) if policy.allow_timeout_override => Some(asked.min(default)),
+            _ => Some(default),
+        }
+    }
+
+    fn sweep(&mut self, now: Instant, rows: usize, live: &mut usize, dropped: &mut Vec<Dropped>) {
+        let delays = self
+            .policy
+            .as_ref()
+            .is_some_and(|policy| policy.timeout_action == TimeoutAction::Delay);
+        let mut index = 0;
+        while *live <= rows
+            && let Some(entry) = self.active.get(index)
+        {
+            let expired = entry.expires.is_some_and(|expires| expires <= now);
+            if !expired && !entry.request.respond.is_cancelled() {
+                *live += entry.request.batch_size.max(1);
+                index += 1;
+                continue;
+            }
+            let Some(mut entry) = self.active.remove(index) else {
+                break;
+            };
+            if entry.request.respond.is_cancelled() {
+                dropped.push(Dropped {
+                    request: entry.request,
+                    reason: DropReason::Cancelled,
+                });
+            } else if delays {
+                entry.expires = None;
+                self.delayed.push_back(entry);
+            } else {
+                let waited = now.saturating_duration_since(entry.request.queued);
+                dropped.push(Dropped {
+                    request: entry.request,
+                    reason: DropReason::Expired(waited),
+                });
+            }
+        }
+        let mut index = 0;
+        while *live <= rows
+            && let Some(entry) = self.delayed.get(index)
+        {
+            if entry.request.respond.is_cancelled() {
+                if let Some(entry) = self.delayed.remove(index) {
+                    dropped.push(Dropped {
+                        request: entry.request,
+                        reason: DropReason::Cancelled,
+                    });
+                }
+            } else {
+                *live += entry.request.batch_size.max(1);
+                index += 1;
+            }
+        }
+    }
+}
+
+impl From<Full> for Error {
+    fn from(full: Full) -> Self {
+        let message = match full {
+            Full::Requests(limit) => {
+                format!("Exceeds maximum queue size: {limit} requests are waiting already")
+            }
+            Full::Bytes { wanted, limit } => format!(
+                "Exceeds maximum queue size: {wanted} bytes of inputs would wait, the limit is {limit}"
+            ),
+        };
+        Self::resource_exhausted("queue_full", message)
+    }
+}
+
+/// Whether two requests can share a batch: the same inputs, equal in shape but for the batch
+/// dimension.
+fn fits(a: &Request, b: &Request) -> bool {
+    a.inputs.len() == b.inputs.len()
+        && a.inputs
+            .iter()
+            .zip(&b.inputs)
+            .all(|(a, b)| a.index == b.index && a.tensor.shape.get(1..) == b.tensor.shape.get(1..))
+}
