@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The `despina` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    despina::cli::run()
+}

@@ -1,1 +1,58 @@
-//! Placeholder.
+//! The command line. Turns flags and environment into a configuration, calls a room, prints for
+//! people; decides nothing itself.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this room talks to a terminal")]
+
+mod banner;
+mod check;
+mod flags;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use self::flags::ServeFlags;
+
+/// A GPU-first inference server for many models at once.
+///
+/// Serves the models of a Triton model repository over KServe v2 (HTTP and gRPC), as a drop-in for
+/// NVIDIA Triton Inference Server.
+#[derive(Debug, Parser)]
+#[command(name = "despina", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a model repository.
+    ///
+    /// Settings come from, in ascending precedence: built-in defaults, the file given with
+    /// --config, DESPINA_* environment variables, flags. Triton's flag names are accepted for what
+    /// they mean here.
+    Serve(Box<ServeFlags>),
+    /// Check every configuration and model of a repository without serving it.
+    ///
+    /// Each model version is loaded as it would be for serving, and dropped again. Exits with 0 if
+    /// all can be served and with 1 otherwise.
+    Check {
+        /// The model repository.
+        repository: PathBuf,
+    },
+}
+
+/// Runs the program; the exit code is the process's.
+pub fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Check { repository } => check::run(&repository),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("despina: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,1 +1,159 @@
-//! Placeholder.
+//! The server's configuration: every room's settings in one place, read from `server.yaml`.
+//! Environment and flags are laid over it by `cli`; this room knows only the file and the rules
+//! that concern more than one room.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::file::{FileError, from_yaml, read};
+use crate::{admission, backend::onnxruntime, repository, scheduler, telemetry::logging};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The server's name in its metadata.
+    pub id: String,
+    /// The HTTP door.
+    pub http: Door,
+    /// The gRPC door.
+    pub grpc: Door,
+    /// The metrics page.
+    pub metrics: Door,
+    /// Which models are served, and who decides it.
+    pub repository: repository::Config,
+    /// What holds for every model.
+    pub models: Models,
+    /// Bounds of every model's queue.
+    pub queue: scheduler::Config,
+    /// The `onnxruntime` backend.
+    pub onnxruntime: onnxruntime::Config,
+    /// Bounds on what clients may send.
+    pub limits: admission::Limits,
+    /// Logs.
+    pub log: Log,
+    /// End with exit code 1 if a model fails to load at start.
+    pub exit_on_error: bool,
+    /// Ready only while every known model version is.
+    pub strict_readiness: bool,
+    /// Seconds that requests in flight have to finish after SIGTERM.
+    pub exit_timeout_seconds: u64,
+}
+
+/// Where a front door listens.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Door {
+    /// Whether it is opened.
+    pub enabled: bool,
+    /// The address: a host name or an IP address. `0.0.0.0` is every interface.
+    pub address: String,
+    /// The port; 0 for any free one.
+    pub port: u16,
+}
+
+/// What holds for every model.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// Whether missing fields of a model's configuration are filled in from the model.
+    pub auto_complete: bool,
+    /// `max_batch_size` of batchable models that set none.
+    pub default_max_batch_size: usize,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Text for people or JSON lines.
+    pub format: logging::Format,
+    /// A level, or directives such as `info,despina::api=debug`.
+    pub filter: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            id: "triton".to_owned(),
+            http: Door::on(8000),
+            grpc: Door::on(8001),
+            metrics: Door::on(8002),
+            repository: repository::Config::default(),
+            models: Models::default(),
+            queue: scheduler::Config::default(),
+            onnxruntime: onnxruntime::Config::default(),
+            limits: admission::Limits::default(),
+            log: Log::default(),
+            exit_on_error: false,
+            strict_readiness: true,
+            exit_timeout_seconds: 30,
+        }
+    }
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self::on(0)
+    }
+}
+
+impl Door {
+    fn on(port: u16) -> Self {
+        Self {
+            enabled: true,
+            address: "127.0.0.1".to_owned(),
+            port,
+        }
+    }
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self {
+            auto_complete: true,
+            default_max_batch_size: 4,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: logging::Format::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what concerns more than one setting.
+    ///
+    /// # Errors
+    /// One sentence that names the settings.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.http.enabled && !self.grpc.enabled {
+            return Err("http and grpc are both disabled: nobody could reach a model".to_owned());
+        }
+        let mut doors = BTreeMap::new();
+        for (name, door) in [("http", &self.http), ("grpc", &self.grpc), ("metrics", &self.metrics)] {
+            if !door.enabled || door.port == 0 {
+                continue;
+            }
+            if let Some(other) = doors.insert((&door.address, door.port), name) {
+                return Err(format!("{other} and {name} would both listen on {}:{}", door.address, door.port));
+            }
+        }
+        Ok(())
+    }
+
+    /// How long requests in flight have to finish after SIGTERM.
+    pub fn exit_timeout(&self) -> Duration {
+        Duration::from_secs(self.exit_timeout_seconds)
+    }
+}

@@ -1,0 +1,63 @@
+//! Builds every room once and hands each what it may know. The only place that knows them all.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::Api;
+use crate::{
+    api::Readiness,
+    backend::{BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, simulated::Simulated},
+    config::Config,
+    model::{Loader, LoaderConfig},
+    model_config::Environment,
+    repository::{self, Registry, Repository},
+};
+
+/// What a server is made of.
+pub struct Rooms {
+    /// What the doors are handed.
+    pub api: Arc<Api>,
+    /// The control loop.
+    pub repository: Repository,
+}
+
+/// Builds the rooms and starts the control loop.
+///
+/// # Errors
+/// If a repository is not there or its settings contradict each other.
+pub fn assemble(config: &Config) -> Result<Rooms> {
+    let registry = Arc::new(Registry::default());
+    let loader = Arc::new(loader(config));
+    let settings = repository::Config {
+        config_byte_limit: config.limits.config_byte_size,
+        ..config.repository.clone()
+    };
+    let repository = Repository::start(&settings, Arc::clone(&registry), loader)?;
+    let api = Api {
+        registry,
+        repository: repository.clone(),
+        limits: config.limits.clone(),
+        readiness: Arc::new(Readiness::default()),
+        strict_readiness: config.strict_readiness,
+        server_name: config.id.clone(),
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Ok(Rooms {
+        api: Arc::new(api),
+        repository,
+    })
+}
+
+fn loader(config: &Config) -> Loader {
+    let backends = BackendRegistry::default()
+        .with(Arc::new(Identity))
+        .with(Arc::new(Simulated))
+        .with(OnnxRuntime::new(config.onnxruntime.clone()));
+    let environment = Environment {
+        default_max_batch_size: config.models.default_max_batch_size,
+        auto_complete: config.models.auto_complete,
+        gpus: Vec::new(),
+    };
+    Loader::new(backends, LoaderConfig { environment, scheduler: config.queue.clone() })
+}
