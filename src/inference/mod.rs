@@ -2,6 +2,7 @@
 //! api floor. Knows nothing of queues, engines or wire formats.
 
 mod name;
+mod order;
 mod request;
 mod response;
 mod statistics;
@@ -10,6 +11,7 @@ use std::fmt;
 
 pub use self::{
     name::ModelName,
+    order::Order,
     request::{Correlation, CorrelationId, Input, Parameter, Parameters, Request},
     response::{Outcome, Output, Response, ResponseReceiver, ResponseSender, response_channel},
     statistics::{

@@ -10,7 +10,7 @@ use std::{
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::Parameters;
+use super::{Order, Parameters};
 use crate::{
     error::{Error, Result},
     tensor::Tensor,
@@ -44,6 +44,8 @@ pub type Outcome = Result<Response>;
 #[derive(Debug)]
 pub struct ResponseSender {
     unary: Option<oneshot::Sender<Outcome>>,
+    /// Set if answers leave in the order of the requests.
+    place: Option<(Arc<Order>, u64)>,
 }
 
 /// Waits for a request's answer. Dropping it cancels the request.
@@ -56,6 +58,7 @@ pub fn response_channel() -> (ResponseSender, ResponseReceiver) {
     (
         ResponseSender {
             unary: Some(sender),
+            place: None,
         },
         ResponseReceiver(receiver),
     )
@@ -64,9 +67,12 @@ pub fn response_channel() -> (ResponseSender, ResponseReceiver) {
 impl ResponseSender {
     /// Sends the answer. If the client is gone it is dropped.
     pub fn send(mut self, outcome: Outcome) {
-        if let Some(sender) = self.unary.take() {
-            drop(sender.send(outcome));
-        }
+        self.answer(outcome);
+    }
+
+    /// Takes the next place in `order`: the answer leaves after those of earlier places.
+    pub fn keep_order(&mut self, order: &Arc<Order>) {
+        self.place = Some((Arc::clone(order), order.place()));
     }
 
     /// Whether nobody waits for the answer any more.
@@ -75,10 +81,22 @@ impl ResponseSender {
     }
 }
 
+impl ResponseSender {
+    fn answer(&mut self, outcome: Outcome) {
+        let Some(sender) = self.unary.take() else {
+            return;
+        };
+        match self.place.take() {
+            Some((order, place)) => order.answer(place, sender, outcome),
+            None => drop(sender.send(outcome)),
+        }
+    }
+}
+
 impl Drop for ResponseSender {
     fn drop(&mut self) {
-        if let Some(sender) = self.unary.take() {
-            drop(sender.send(Err(unanswered())));
+        if self.unary.is_some() {
+            self.answer(Err(unanswered()));
         }
     }
 }
@@ -114,6 +132,26 @@ mod tests {
         let (sender, receiver) = response_channel();
         drop(sender);
         assert_eq!(receiver.wait().unwrap_err().kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn answers_leave_in_order_even_if_one_is_dropped() {
+        let order = Arc::new(Order::default());
+        let (mut senders, mut receivers): (Vec<_>, Vec<_>) = (0..3)
+            .map(|_| {
+                let (mut sender, receiver) = response_channel();
+                sender.keep_order(&order);
+                (sender, receiver)
+            })
+            .unzip();
+        senders.pop().unwrap().send(Ok(Response::default()));
+        let last = receivers.pop().unwrap();
+        assert!(last.0.is_empty(), "the answer waits for those before it");
+        drop(senders.pop());
+        senders.pop().unwrap().send(Ok(Response::default()));
+        assert!(last.wait().is_ok());
+        assert!(receivers.pop().unwrap().wait().is_err());
+        assert!(receivers.pop().unwrap().wait().is_ok());
     }
 
     #[test]

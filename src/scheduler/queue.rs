@@ -3,13 +3,14 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{Config, DropReason, policy::Candidate};
 use crate::{
     error::Error,
-    inference::Request,
+    inference::{Order, Request},
     model_config::{QueuePolicy, Scheduling, TimeoutAction},
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Queue {
     byte_size: usize,
     /// Hold everything back until this many requests wait.
     hold_until: usize,
+    /// Set if answers must leave in the order of the requests.
+    order: Option<Arc<Order>>,
 }
 
 #[derive(Debug)]
@@ -80,6 +83,10 @@ impl Queue {
             count: 0,
             byte_size: 0,
             hold_until: config.delay_until_requests,
+            order: match scheduling {
+                Scheduling::Dynamic(batching) if batching.preserve_ordering => Some(Arc::default()),
+                _ => None,
+            },
         }
     }
 
@@ -99,7 +106,7 @@ impl Queue {
     }
 
     /// Puts a request at the end of its level; gives it back if there is no room.
-    pub(super) fn push(&mut self, request: Request) -> Result<(), (Request, Full)> {
+    pub(super) fn push(&mut self, mut request: Request) -> Result<(), (Request, Full)> {
         let byte_size = request.byte_size();
         let index = self.level_of(request.priority);
         if let Some(full) = self.fullness(index, byte_size) {
@@ -108,6 +115,9 @@ impl Queue {
         let Some(level) = self.levels.get_mut(index) else {
             return Err((request, Full::Requests(0)));
         };
+        if let Some(order) = &self.order {
+            request.respond.keep_order(order);
+        }
         let expires = level
             .timeout(request.timeout)
             .and_then(|t| request.queued.checked_add(t));
