@@ -1,17 +1,31 @@
 //! A model's configuration: read from `config.pbtxt`, `config.yaml` or JSON, completed from the
 //! model itself, checked once, and then typed. Touches no engine and keeps no state.
 
+mod agree;
+mod batching;
+mod bind;
 mod complete;
+mod fault;
+mod folder;
 mod parse;
+mod pbtxt;
+mod place;
+mod scalar;
+mod show;
+mod suggest;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use self::{
     complete::{EngineSignature, EngineTensor, complete_from_engine, complete_from_files},
-    parse::{from_json, from_pbtxt, from_yaml, read_from_folder, to_json},
+    folder::read_from_folder,
+    parse::{from_json, from_pbtxt, from_yaml},
+    show::to_json,
 };
 use crate::{
     proto::inference as pb,

@@ -1,1 +1,15 @@
+//! Tests of the room, one file per step.
 
+mod complete;
+mod folder;
+mod parse;
+mod robust;
+mod typed;
+mod validate;
+
+use super::*;
+
+/// The configuration that `text` is, in protobuf text.
+fn pbtxt(text: &str) -> pb::ModelConfig {
+    from_pbtxt(text, "config.pbtxt").unwrap()
+}
