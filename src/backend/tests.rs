@@ -69,7 +69,12 @@ fn every_backend_sets_exactly_the_wanted_outputs_in_full() {
                 let mut batch = batch(rows, wanted);
                 executor.execute(&mut batch).unwrap();
                 for (index, output) in batch.outputs.iter().enumerate() {
-                    assert_eq!(output.is_some(), wanted.contains(&index), "{}", backend.name());
+                    assert_eq!(
+                        output.is_some(),
+                        wanted.contains(&index),
+                        "{}",
+                        backend.name()
+                    );
                     let Some(output) = output else { continue };
                     assert_eq!(output.datatype, config.outputs[index].datatype);
                     assert_eq!(output.shape.first(), Some(&i64::try_from(rows).unwrap()));
@@ -89,7 +94,10 @@ fn identity_answers_with_its_inputs() {
     let mut batch = batch(3, &[0, 1]);
     executor.execute(&mut batch).unwrap();
     for (input, output) in batch.inputs.iter().zip(&batch.outputs) {
-        assert_eq!(output.as_ref().unwrap().data.host(), input.tensor.data.host());
+        assert_eq!(
+            output.as_ref().unwrap().data.host(),
+            input.tensor.data.host()
+        );
     }
 }
 
@@ -103,7 +111,14 @@ fn parameters_that_cannot_be_read_fail_the_load_by_name() {
             backend.name(),
             &format!(r#"parameters {{ key: "{parameter}" value: {{ string_value: "soon" }} }}"#),
         );
-        let error = backend.load(&spec(&config), Device::Host).err().unwrap().to_string();
-        assert!(error.contains(parameter) && error.contains("soon"), "{error}");
+        let error = backend
+            .load(&spec(&config), Device::Host)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains(parameter) && error.contains("soon"),
+            "{error}"
+        );
     }
 }

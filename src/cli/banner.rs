@@ -18,7 +18,11 @@ const MAX_SAMPLE_ELEMENTS: usize = 64;
 
 /// The text, ending in a newline.
 pub(super) fn banner(server: &Server, started_in: Duration) -> String {
-    let mut text = format!("despina {} ready in {} ms\n", env!("CARGO_PKG_VERSION"), started_in.as_millis());
+    let mut text = format!(
+        "despina {} ready in {} ms\n",
+        env!("CARGO_PKG_VERSION"),
+        started_in.as_millis()
+    );
     let addresses = server.addresses();
     for (name, address, prefix, suffix) in [
         ("http", addresses.http, "http://", ""),
@@ -26,7 +30,10 @@ pub(super) fn banner(server: &Server, started_in: Duration) -> String {
         ("metrics", addresses.metrics, "http://", "/metrics"),
     ] {
         if let Some(address) = address {
-            push(&mut text, format_args!("  {name:<8} {prefix}{address}{suffix}"));
+            push(
+                &mut text,
+                format_args!("  {name:<8} {prefix}{address}{suffix}"),
+            );
         }
     }
     let index = server.registry().index(false);
@@ -46,9 +53,15 @@ pub(super) fn banner(server: &Server, started_in: Duration) -> String {
 }
 
 fn row(entry: &IndexEntry) -> String {
-    let version = entry.version.map_or_else(String::new, |version| version.to_string());
+    let version = entry
+        .version
+        .map_or_else(String::new, |version| version.to_string());
     let state = entry.state.map_or("not loaded", VersionState::name);
-    let reason = if entry.reason.is_empty() { String::new() } else { format!("  {}", entry.reason) };
+    let reason = if entry.reason.is_empty() {
+        String::new()
+    } else {
+        format!("  {}", entry.reason)
+    };
     format!("{:<24} {version:>4}  {state}{reason}", entry.name.as_str())
 }
 
@@ -62,14 +75,26 @@ fn curl(address: SocketAddr, models: &[Arc<Model>]) -> Option<String> {
             .filter(|input| !input.optional)
             .map(|input| sample(input, config.max_batch_size > 0))
             .collect();
-        Some((model.name().clone(), json!({ "inputs": inputs? }).to_string()))
+        Some((
+            model.name().clone(),
+            json!({ "inputs": inputs? }).to_string(),
+        ))
     };
-    let (name, body) = models.iter().filter_map(body).min_by_key(|(_, body)| body.len())?;
-    let name = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let (name, body) = models
+        .iter()
+        .filter_map(body)
+        .min_by_key(|(_, body)| body.len())?;
+    let name = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC)
+        .to_string();
     // What a model may be called is escaped; underscores need not be.
-    let name = name.replace("%5F", "_").replace("%2D", "-").replace("%2E", ".");
+    let name = name
+        .replace("%5F", "_")
+        .replace("%2D", "-")
+        .replace("%2E", ".");
     let body = body.replace('\'', "'\\''");
-    Some(format!("curl -s http://{address}/v2/models/{name}/infer -d '{body}'"))
+    Some(format!(
+        "curl -s http://{address}/v2/models/{name}/infer -d '{body}'"
+    ))
 }
 
 fn sample(input: &InputSpec, batched: bool) -> Option<Value> {
@@ -77,7 +102,9 @@ fn sample(input: &InputSpec, batched: bool) -> Option<Value> {
     if batched {
         shape.insert(0, 1);
     }
-    let elements = shape.iter().try_fold(1_usize, |count, &dim| count.checked_mul(usize::try_from(dim).ok()?))?;
+    let elements = shape.iter().try_fold(1_usize, |count, &dim| {
+        count.checked_mul(usize::try_from(dim).ok()?)
+    })?;
     let element = match input.datatype {
         Datatype::Bool => json!(false),
         Datatype::Bytes => json!("a line of text"),

@@ -20,13 +20,21 @@ pub(super) fn run(repository: &Path) -> Result<ExitCode> {
     config.repository.control_mode = ControlMode::None;
     logging::start(logging::Format::Text, "error").map_err(anyhow::Error::msg)?;
     let Rooms { api, repository } = assemble(&config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .context("no runtime")?;
     runtime.block_on(repository.initial_load_finished())?;
     let index = api.registry.index(false);
     print!("{}", report(&index));
     repository.stop(Duration::from_secs(30))?;
-    let sound = index.iter().all(|entry| entry.state == Some(VersionState::Ready));
-    Ok(if sound && !index.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let sound = index
+        .iter()
+        .all(|entry| entry.state == Some(VersionState::Ready));
+    Ok(if sound && !index.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// One line a version, and a summary.
@@ -34,12 +42,17 @@ fn report(index: &[IndexEntry]) -> String {
     let mut text = String::new();
     let mut bad = 0;
     for entry in index {
-        let version = entry.version.map_or_else(|| "-".to_owned(), |version| version.to_string());
+        let version = entry
+            .version
+            .map_or_else(|| "-".to_owned(), |version| version.to_string());
         if entry.state == Some(VersionState::Ready) {
             text.push_str(&format!("ok    {} {version}\n", entry.name));
         } else {
             bad += 1;
-            text.push_str(&format!("FAIL  {} {version}: {}\n", entry.name, entry.reason));
+            text.push_str(&format!(
+                "FAIL  {} {version}: {}\n",
+                entry.name, entry.reason
+            ));
         }
     }
     match (index.len(), bad) {

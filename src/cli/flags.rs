@@ -18,7 +18,12 @@ pub(super) struct ServeFlags {
     #[arg(long, env = "DESPINA_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Serve the models in this folder. May be given more than once.
-    #[arg(long, alias = "model-store", env = "DESPINA_MODEL_REPOSITORY", value_name = "FOLDER")]
+    #[arg(
+        long,
+        alias = "model-store",
+        env = "DESPINA_MODEL_REPOSITORY",
+        value_name = "FOLDER"
+    )]
     model_repository: Vec<PathBuf>,
     /// Who decides which models are loaded: none, poll or explicit.
     #[arg(long, env = "DESPINA_MODEL_CONTROL_MODE", value_name = "MODE")]
@@ -46,41 +51,81 @@ pub(super) struct ServeFlags {
     id: Option<String>,
 
     /// Listen on this address with every front door; 0.0.0.0 is every interface.
-    #[arg(long, env = "DESPINA_ADDRESS", value_name = "ADDRESS", help_heading = "Front doors")]
+    #[arg(
+        long,
+        env = "DESPINA_ADDRESS",
+        value_name = "ADDRESS",
+        help_heading = "Front doors"
+    )]
     address: Option<String>,
     /// Serve HTTP.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Front doors")]
     allow_http: Option<bool>,
     /// HTTP address.
-    #[arg(long, env = "DESPINA_HTTP_ADDRESS", value_name = "ADDRESS", help_heading = "Front doors")]
+    #[arg(
+        long,
+        env = "DESPINA_HTTP_ADDRESS",
+        value_name = "ADDRESS",
+        help_heading = "Front doors"
+    )]
     http_address: Option<String>,
     /// HTTP port; 0 for any free one.
-    #[arg(long, env = "DESPINA_HTTP_PORT", value_name = "PORT", help_heading = "Front doors")]
+    #[arg(
+        long,
+        env = "DESPINA_HTTP_PORT",
+        value_name = "PORT",
+        help_heading = "Front doors"
+    )]
     http_port: Option<u16>,
     /// Serve gRPC.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Front doors")]
     allow_grpc: Option<bool>,
     /// gRPC address.
-    #[arg(long, env = "DESPINA_GRPC_ADDRESS", value_name = "ADDRESS", help_heading = "Front doors")]
+    #[arg(
+        long,
+        env = "DESPINA_GRPC_ADDRESS",
+        value_name = "ADDRESS",
+        help_heading = "Front doors"
+    )]
     grpc_address: Option<String>,
     /// gRPC port; 0 for any free one.
-    #[arg(long, env = "DESPINA_GRPC_PORT", value_name = "PORT", help_heading = "Front doors")]
+    #[arg(
+        long,
+        env = "DESPINA_GRPC_PORT",
+        value_name = "PORT",
+        help_heading = "Front doors"
+    )]
     grpc_port: Option<u16>,
     /// Serve the metrics page.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Front doors")]
     allow_metrics: Option<bool>,
     /// Metrics address.
-    #[arg(long, env = "DESPINA_METRICS_ADDRESS", value_name = "ADDRESS", help_heading = "Front doors")]
+    #[arg(
+        long,
+        env = "DESPINA_METRICS_ADDRESS",
+        value_name = "ADDRESS",
+        help_heading = "Front doors"
+    )]
     metrics_address: Option<String>,
     /// Metrics port; 0 for any free one.
-    #[arg(long, env = "DESPINA_METRICS_PORT", value_name = "PORT", help_heading = "Front doors")]
+    #[arg(
+        long,
+        env = "DESPINA_METRICS_PORT",
+        value_name = "PORT",
+        help_heading = "Front doors"
+    )]
     metrics_port: Option<u16>,
     /// Largest JSON part of an HTTP request.
     #[arg(long, value_name = "BYTES", help_heading = "Front doors")]
     http_max_input_size: Option<usize>,
 
     /// libonnxruntime's file; otherwise it is looked for.
-    #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE", help_heading = "Backends")]
+    #[arg(
+        long,
+        env = "ORT_DYLIB_PATH",
+        value_name = "FILE",
+        help_heading = "Backends"
+    )]
     onnxruntime_library: Option<PathBuf>,
     /// Whether pip may download ONNX Runtime if it is not found.
     #[arg(long, env = "DESPINA_ONNXRUNTIME_DOWNLOAD", value_name = "BOOL", value_parser = boolean, help_heading = "Backends")]
@@ -96,14 +141,29 @@ pub(super) struct ServeFlags {
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Life")]
     strict_readiness: Option<bool>,
     /// Time for requests in flight to finish after SIGTERM.
-    #[arg(long, env = "DESPINA_EXIT_TIMEOUT_SECS", value_name = "SECONDS", help_heading = "Life")]
+    #[arg(
+        long,
+        env = "DESPINA_EXIT_TIMEOUT_SECS",
+        value_name = "SECONDS",
+        help_heading = "Life"
+    )]
     exit_timeout_secs: Option<u64>,
 
     /// Log level or directives, such as info,despina::api=debug.
-    #[arg(long, env = "DESPINA_LOG", value_name = "FILTER", help_heading = "Logs")]
+    #[arg(
+        long,
+        env = "DESPINA_LOG",
+        value_name = "FILTER",
+        help_heading = "Logs"
+    )]
     log: Option<String>,
     /// Log as text or json.
-    #[arg(long, env = "DESPINA_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logs")]
+    #[arg(
+        long,
+        env = "DESPINA_LOG_FORMAT",
+        value_name = "FORMAT",
+        help_heading = "Logs"
+    )]
     log_format: Option<Format>,
     /// Triton's verbosity: 1 is one line per request, more is everything.
     #[arg(long, value_name = "LEVEL", help_heading = "Logs")]
@@ -124,7 +184,10 @@ impl ServeFlags {
         set(&mut config.exit_timeout_seconds, self.exit_timeout_secs);
         set(&mut config.limits.json_byte_size, self.http_max_input_size);
         if self.onnxruntime_library.is_some() {
-            config.onnxruntime.library.clone_from(&self.onnxruntime_library);
+            config
+                .onnxruntime
+                .library
+                .clone_from(&self.onnxruntime_library);
         }
         set(&mut config.onnxruntime.download, self.onnxruntime_download);
         config.models.auto_complete &= !self.disable_auto_complete_config;
@@ -140,7 +203,10 @@ impl ServeFlags {
         set(&mut config.log.filter, verbose.map(str::to_owned));
         set(&mut config.log.filter, self.log.clone());
         // Triton's test clients hold the first batch back with this.
-        if let Some(count) = std::env::var("TRITONSERVER_DELAY_SCHEDULER").ok().and_then(|text| text.parse().ok()) {
+        if let Some(count) = std::env::var("TRITONSERVER_DELAY_SCHEDULER")
+            .ok()
+            .and_then(|text| text.parse().ok())
+        {
             config.queue.delay_until_requests = count;
         }
         Ok(())
@@ -158,22 +224,46 @@ impl ServeFlags {
             repository.config_name.clone_from(&self.model_config_name);
         }
         set(&mut repository.control_mode, self.model_control_mode);
-        set(&mut repository.load_thread_count, self.model_load_thread_count);
+        set(
+            &mut repository.load_thread_count,
+            self.model_load_thread_count,
+        );
         let seconds = |seconds| std::time::Duration::from_secs(u64::from(seconds));
-        set(&mut repository.poll_interval, self.repository_poll_secs.map(seconds));
+        set(
+            &mut repository.poll_interval,
+            self.repository_poll_secs.map(seconds),
+        );
         let milliseconds = |milliseconds| std::time::Duration::from_millis(u64::from(milliseconds));
         set(&mut repository.settle, self.settle_ms.map(milliseconds));
     }
 
     fn apply_doors(&self, config: &mut Config) {
         let doors: [(&mut Door, _, &Option<String>, _); 3] = [
-            (&mut config.http, self.allow_http, &self.http_address, self.http_port),
-            (&mut config.grpc, self.allow_grpc, &self.grpc_address, self.grpc_port),
-            (&mut config.metrics, self.allow_metrics, &self.metrics_address, self.metrics_port),
+            (
+                &mut config.http,
+                self.allow_http,
+                &self.http_address,
+                self.http_port,
+            ),
+            (
+                &mut config.grpc,
+                self.allow_grpc,
+                &self.grpc_address,
+                self.grpc_port,
+            ),
+            (
+                &mut config.metrics,
+                self.allow_metrics,
+                &self.metrics_address,
+                self.metrics_port,
+            ),
         ];
         for (door, allow, address, port) in doors {
             set(&mut door.enabled, allow);
-            set(&mut door.address, address.clone().or_else(|| self.address.clone()));
+            set(
+                &mut door.address,
+                address.clone().or_else(|| self.address.clone()),
+            );
             set(&mut door.port, port);
         }
     }
@@ -187,7 +277,9 @@ fn set<T>(target: &mut T, value: Option<T>) {
 
 /// Triton's `--backend-config`: `[<backend>,]<key>=<value>`.
 fn apply_backend_setting(config: &mut Config, setting: &str) -> Result<()> {
-    let assignment = setting.split_once(',').map_or(setting, |(_, assignment)| assignment);
+    let assignment = setting
+        .split_once(',')
+        .map_or(setting, |(_, assignment)| assignment);
     match assignment.split_once('=') {
         Some(("default-max-batch-size", value)) => {
             config.models.default_max_batch_size = value
@@ -197,7 +289,9 @@ fn apply_backend_setting(config: &mut Config, setting: &str) -> Result<()> {
         }
         // Triton's folders for backend libraries and GPU bounds say nothing to this server.
         Some(("backend-directory" | "min-compute-capability", _)) => Ok(()),
-        _ => bail!("--backend-config {setting}: unknown setting; default-max-batch-size=N is known"),
+        _ => {
+            bail!("--backend-config {setting}: unknown setting; default-max-batch-size=N is known")
+        }
     }
 }
 

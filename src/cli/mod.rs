@@ -1,7 +1,11 @@
 //! The command line. Turns flags and environment into a configuration, calls a room, prints for
 //! people; decides nothing itself.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this room talks to a terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this room talks to a terminal"
+)]
 
 mod banner;
 mod check;
@@ -21,7 +25,12 @@ use self::flags::ServeFlags;
 /// Serves the models of a Triton model repository over KServe v2 (HTTP and gRPC), as a drop-in for
 /// NVIDIA Triton Inference Server.
 #[derive(Debug, Parser)]
-#[command(name = "despina", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "despina",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -35,7 +35,9 @@ fn configuration(flags: &ServeFlags) -> Result<Config> {
     };
     flags.apply(&mut config)?;
     if config.repository.repositories.is_empty() {
-        bail!("no model repository: give one with --model-repository FOLDER, or in the --config file");
+        bail!(
+            "no model repository: give one with --model-repository FOLDER, or in the --config file"
+        );
     }
     Ok(config)
 }
@@ -67,13 +69,19 @@ async fn serve(config: &Config, started: Instant) -> Result<ExitCode> {
         Some(reason) => reason,
         None => signalled.await,
     };
-    tracing::info!(signal = reason, "stopping: finishing the requests in flight");
+    tracing::info!(
+        signal = reason,
+        "stopping: finishing the requests in flight"
+    );
     server.stop().await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 fn names(failures: &[crate::repository::LoadFailure]) -> String {
-    let names: Vec<_> = failures.iter().map(|failure| failure.model.as_str()).collect();
+    let names: Vec<_> = failures
+        .iter()
+        .map(|failure| failure.model.as_str())
+        .collect();
     names.join(", ")
 }

@@ -31,7 +31,10 @@ fn takes_tritons_flags_in_both_spellings() {
         "--backend-config=onnxruntime,default-max-batch-size=8",
     ])
     .unwrap();
-    assert_eq!(config.repository.repositories, ["/models".into()] as [PathBuf; 1]);
+    assert_eq!(
+        config.repository.repositories,
+        ["/models".into()] as [PathBuf; 1]
+    );
     assert_eq!(config.repository.control_mode, ControlMode::Explicit);
     assert_eq!(config.repository.load_models, ["a", "b"]);
     assert_eq!(config.http.port, 9000);

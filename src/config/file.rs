@@ -39,10 +39,17 @@ pub enum FileError {
 /// If it cannot be read or holds anything unknown.
 pub fn read(path: &Path) -> Result<Config, FileError> {
     let file = path.display().to_string();
-    let unreadable = |reason: String| FileError::Unreadable { file: file.clone(), reason };
-    let byte_size = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+    let unreadable = |reason: String| FileError::Unreadable {
+        file: file.clone(),
+        reason,
+    };
+    let byte_size = fs::metadata(path)
+        .map_err(|error| unreadable(error.to_string()))?
+        .len();
     if byte_size > MAX_BYTE_SIZE {
-        return Err(unreadable(format!("is {byte_size} bytes long, the limit is {MAX_BYTE_SIZE}")));
+        return Err(unreadable(format!(
+            "is {byte_size} bytes long, the limit is {MAX_BYTE_SIZE}"
+        )));
     }
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
     from_yaml(&text, &file)
@@ -53,11 +60,16 @@ pub fn read(path: &Path) -> Result<Config, FileError> {
 /// # Errors
 /// If it holds anything unknown.
 pub fn from_yaml(text: &str, file: &str) -> Result<Config, FileError> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
         return Ok(Config::default());
     }
     serde_yaml::from_str(text).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |place| (place.line(), place.column()));
+        let (line, column) = error
+            .location()
+            .map_or((1, 1), |place| (place.line(), place.column()));
         FileError::Syntax {
             file: file.to_owned(),
             line,
@@ -79,7 +91,9 @@ fn explain(message: &str) -> String {
         .filter(|(distance, _)| *distance <= unknown.len() / 2 + 1)
         .min();
     match nearest {
-        Some((_, nearest)) if message.contains("unknown") => format!("{message}; did you mean `{nearest}`?"),
+        Some((_, nearest)) if message.contains("unknown") => {
+            format!("{message}; did you mean `{nearest}`?")
+        }
         _ => message.to_owned(),
     }
 }

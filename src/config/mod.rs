@@ -141,12 +141,19 @@ impl Config {
             return Err("http and grpc are both disabled: nobody could reach a model".to_owned());
         }
         let mut doors = BTreeMap::new();
-        for (name, door) in [("http", &self.http), ("grpc", &self.grpc), ("metrics", &self.metrics)] {
+        for (name, door) in [
+            ("http", &self.http),
+            ("grpc", &self.grpc),
+            ("metrics", &self.metrics),
+        ] {
             if !door.enabled || door.port == 0 {
                 continue;
             }
             if let Some(other) = doors.insert((&door.address, door.port), name) {
-                return Err(format!("{other} and {name} would both listen on {}:{}", door.address, door.port));
+                return Err(format!(
+                    "{other} and {name} would both listen on {}:{}",
+                    door.address, door.port
+                ));
             }
         }
         Ok(())

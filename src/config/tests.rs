@@ -4,7 +4,10 @@ const WRITTEN_OUT: &str = include_str!("../../config/server.yaml");
 
 #[test]
 fn the_shipped_file_writes_out_every_default() {
-    assert_eq!(from_yaml(WRITTEN_OUT, "server.yaml").unwrap(), Config::default());
+    assert_eq!(
+        from_yaml(WRITTEN_OUT, "server.yaml").unwrap(),
+        Config::default()
+    );
     let written: serde_yaml::Value = serde_yaml::from_str(WRITTEN_OUT).unwrap();
     let all = serde_yaml::to_value(Config::default()).unwrap();
     assert_eq!(paths(&written, ""), paths(&all, ""));
@@ -35,22 +38,35 @@ fn what_a_file_leaves_out_keeps_its_default() {
 
 #[test]
 fn an_unknown_key_is_named_with_its_place_and_the_nearest_valid_one() {
-    let error = from_yaml("id: x\nhttp:\n  prot: 1\n", "server.yaml").unwrap_err().to_string();
-    assert!(error.starts_with("server.yaml:3:3: http: unknown field `prot`"), "{error}");
+    let error = from_yaml("id: x\nhttp:\n  prot: 1\n", "server.yaml")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("server.yaml:3:3: http: unknown field `prot`"),
+        "{error}"
+    );
     assert!(error.ends_with("did you mean `port`?"), "{error}");
 }
 
 #[test]
 fn a_mistyped_value_is_named_with_its_place() {
-    let error = from_yaml("http:\n  port: many\n", "f").unwrap_err().to_string();
-    assert!(error.starts_with("f:2:9: http.port: invalid type: string \"many\""), "{error}");
+    let error = from_yaml("http:\n  port: many\n", "f")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("f:2:9: http.port: invalid type: string \"many\""),
+        "{error}"
+    );
 }
 
 #[test]
 fn two_doors_cannot_share_a_port_unless_it_is_chosen_freely() {
     let mut config = Config::default();
     config.grpc.port = 8000;
-    assert_eq!(config.check().unwrap_err(), "http and grpc would both listen on 127.0.0.1:8000");
+    assert_eq!(
+        config.check().unwrap_err(),
+        "http and grpc would both listen on 127.0.0.1:8000"
+    );
     config.grpc.port = 0;
     config.http.port = 0;
     assert_eq!(config.check(), Ok(()));

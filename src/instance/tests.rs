@@ -57,7 +57,9 @@ fn bytes_tensor(rows: &[Vec<Vec<u8>>], columns: usize) -> Tensor {
 }
 
 fn numbers(rows: usize, columns: usize, first: u8) -> Tensor {
-    let data: Vec<u8> = (0..rows * columns * 2).map(|i| first.wrapping_add(i as u8)).collect();
+    let data: Vec<u8> = (0..rows * columns * 2)
+        .map(|i| first.wrapping_add(i as u8))
+        .collect();
     Tensor {
         datatype: Datatype::Int16,
         shape: Shape::new([rows, columns].map(|dim| i64::try_from(dim).unwrap())),
@@ -129,7 +131,9 @@ fn an_output_that_contradicts_the_signature_fails_the_batch() {
             shape: Shape::from(shape),
             data: Buffer::Host(Bytes::new()),
         });
-        let error = scatter(batch, &requests, &signature(Datatype::Int16)).unwrap_err().to_string();
+        let error = scatter(batch, &requests, &signature(Datatype::Int16))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -191,7 +195,10 @@ fn a_failed_or_panicking_batch_fails_only_its_own_requests() {
         .and_then(super::Starting::wait)
         .unwrap();
         assert_eq!(bad_receiver.wait().unwrap_err().kind(), ErrorKind::Internal);
-        assert_eq!(good_receiver.wait().unwrap().outputs[0].tensor.shape, Shape::new([2, 1]));
+        assert_eq!(
+            good_receiver.wait().unwrap().outputs[0].tensor.shape,
+            Shape::new([2, 1])
+        );
         instance.join();
         let snapshot = statistics.snapshot();
         assert_eq!((snapshot.success.count, snapshot.failures[2]), (1, 1));
@@ -213,6 +220,11 @@ fn a_load_that_fails_or_panics_is_reported() {
         )
         .and_then(super::Starting::wait)
         .unwrap_err();
-        assert!(error.to_string().contains(if panics { "panicked" } else { "broken" }), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(if panics { "panicked" } else { "broken" }),
+            "{error}"
+        );
     }
 }

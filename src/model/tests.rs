@@ -33,7 +33,10 @@ fn config() -> ModelConfig {
         platform: String::new(),
         version_policy: VersionPolicy::All,
         max_batch_size: 8,
-        inputs: vec![input("A", Datatype::Fp32, &[2]), input("B", Datatype::Bytes, &[-1])],
+        inputs: vec![
+            input("A", Datatype::Fp32, &[2]),
+            input("B", Datatype::Bytes, &[-1]),
+        ],
         outputs: vec![output("X"), output("Y")],
         scheduling: Scheduling::Default,
         instance_groups: Vec::new(),
@@ -59,7 +62,10 @@ fn request(inputs: Vec<Input>) -> (Request, ResponseReceiver) {
 }
 
 fn good() -> Vec<Input> {
-    vec![input("B", Datatype::Bytes, &[3, 1], 12), input("A", Datatype::Fp32, &[3, 2], 24)]
+    vec![
+        input("B", Datatype::Bytes, &[3, 1], 12),
+        input("A", Datatype::Fp32, &[3, 2], 24),
+    ]
 }
 
 #[test]
@@ -67,7 +73,11 @@ fn a_good_request_is_put_in_the_models_order() {
     let (mut request, _receiver) = request(good());
     request.outputs = Some(vec!["Y".to_owned(), "X".to_owned()]);
     check(&mut request, &config()).unwrap();
-    let order: Vec<_> = request.inputs.iter().map(|input| (input.index, input.name.as_str())).collect();
+    let order: Vec<_> = request
+        .inputs
+        .iter()
+        .map(|input| (input.index, input.name.as_str()))
+        .collect();
     assert_eq!(order, [(0, "A"), (1, "B")]);
     assert_eq!(request.batch_size, 3);
     assert_eq!(request.wanted.as_slice(), [1, 0]);
@@ -82,26 +92,74 @@ fn wrong_requests_are_refused_in_tritons_words() {
             vec![a(&[3, 2], 24)],
             "expected 2 inputs but got 1 inputs for model 'm'. Got input(s) ['A'], but missing required input(s) ['B']. Please provide all required input(s).",
         ),
-        (vec![a(&[3, 2], 24), b(), input("C", Datatype::Fp32, &[3], 12)], "unexpected inference input 'C' for model 'm'"),
-        (vec![a(&[3, 2], 24), b(), b()], "input 'B' already exists in request"),
-        (vec![a(&[3, 3], 36), b()], "unexpected shape for input 'A' for model 'm'. Expected [-1,2], got [3,3]."),
-        (vec![a(&[3], 12), b()], "unexpected shape for input 'A' for model 'm'. Expected [-1,2], got [3]."),
-        (vec![a(&[9, 2], 72), input("B", Datatype::Bytes, &[9, 1], 36)], "inference request batch-size must be <= 8 for 'm'"),
-        (vec![a(&[0, 2], 0), input("B", Datatype::Bytes, &[0, 1], 0)], "inference request batch-size must be >= 1 for 'm'"),
-        (vec![a(&[-1, 2], 8), input("B", Datatype::Bytes, &[-1, 1], 4)], "inference request batch-size must be >= 1 for 'm'"),
-        (vec![a(&[2, 2], 16), b()], "batch size does not match other inputs for 'm'"),
-        (vec![a(&[3, 2], 20), b()], "input byte size mismatch for input 'A' for model 'm'. Expected 24, got 20"),
-        (vec![input("A", Datatype::Int32, &[3, 2], 24), b()], "inference input 'A' data-type is 'INT32', but model 'm' expects 'FP32'"),
-        (vec![a(&[3, 2], 24), input("B", Datatype::Bytes, &[3, 1], 8)], "unexpected number of string elements 2 for inference input 'B'"),
-        (vec![a(&[3, 2], 24), input("B", Datatype::Bytes, &[3, 1], 11)], "incomplete string data for inference input 'B'"),
-        (vec![a(&[3, 2], 24), input("B", Datatype::Bytes, &[3, i64::MAX], 12)], "more elements than can be counted"),
+        (
+            vec![a(&[3, 2], 24), b(), input("C", Datatype::Fp32, &[3], 12)],
+            "unexpected inference input 'C' for model 'm'",
+        ),
+        (
+            vec![a(&[3, 2], 24), b(), b()],
+            "input 'B' already exists in request",
+        ),
+        (
+            vec![a(&[3, 3], 36), b()],
+            "unexpected shape for input 'A' for model 'm'. Expected [-1,2], got [3,3].",
+        ),
+        (
+            vec![a(&[3], 12), b()],
+            "unexpected shape for input 'A' for model 'm'. Expected [-1,2], got [3].",
+        ),
+        (
+            vec![a(&[9, 2], 72), input("B", Datatype::Bytes, &[9, 1], 36)],
+            "inference request batch-size must be <= 8 for 'm'",
+        ),
+        (
+            vec![a(&[0, 2], 0), input("B", Datatype::Bytes, &[0, 1], 0)],
+            "inference request batch-size must be >= 1 for 'm'",
+        ),
+        (
+            vec![a(&[-1, 2], 8), input("B", Datatype::Bytes, &[-1, 1], 4)],
+            "inference request batch-size must be >= 1 for 'm'",
+        ),
+        (
+            vec![a(&[2, 2], 16), b()],
+            "batch size does not match other inputs for 'm'",
+        ),
+        (
+            vec![a(&[3, 2], 20), b()],
+            "input byte size mismatch for input 'A' for model 'm'. Expected 24, got 20",
+        ),
+        (
+            vec![input("A", Datatype::Int32, &[3, 2], 24), b()],
+            "inference input 'A' data-type is 'INT32', but model 'm' expects 'FP32'",
+        ),
+        (
+            vec![a(&[3, 2], 24), input("B", Datatype::Bytes, &[3, 1], 8)],
+            "unexpected number of string elements 2 for inference input 'B'",
+        ),
+        (
+            vec![a(&[3, 2], 24), input("B", Datatype::Bytes, &[3, 1], 11)],
+            "incomplete string data for inference input 'B'",
+        ),
+        (
+            vec![
+                a(&[3, 2], 24),
+                input("B", Datatype::Bytes, &[3, i64::MAX], 12),
+            ],
+            "more elements than can be counted",
+        ),
     ];
     for (inputs, expected) in cases {
         let (mut request, _receiver) = request(inputs);
         let error = check(&mut request, &config()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-        assert!(error.message().starts_with("[request id: <id_unknown>] "), "{error}");
-        assert!(error.message().contains(expected), "{error}\nshould contain\n{expected}");
+        assert!(
+            error.message().starts_with("[request id: <id_unknown>] "),
+            "{error}"
+        );
+        assert!(
+            error.message().contains(expected),
+            "{error}\nshould contain\n{expected}"
+        );
     }
 }
 
@@ -161,14 +219,18 @@ fn load_request(folder: &std::path::Path, config: &str) -> LoadRequest {
 }
 
 fn loader() -> Loader {
-    let backends = BackendRegistry::default().with(Arc::new(Identity)).with(Arc::new(Simulated));
+    let backends = BackendRegistry::default()
+        .with(Arc::new(Identity))
+        .with(Arc::new(Simulated));
     Loader::new(backends, LoaderConfig::default())
 }
 
 #[test]
 fn a_loaded_model_answers_and_ends_when_unloaded() {
     let folder = tempfile::tempdir().unwrap();
-    let model = loader().load(&load_request(folder.path(), IDENTITY)).unwrap();
+    let model = loader()
+        .load(&load_request(folder.path(), IDENTITY))
+        .unwrap();
     let lease = model.lease().unwrap();
     let tensor = Tensor {
         datatype: Datatype::Int32,
@@ -176,10 +238,15 @@ fn a_loaded_model_answers_and_ends_when_unloaded() {
         data: Buffer::from(vec![1, 0, 0, 0, 2, 0, 0, 0]),
     };
     let (sender, receiver) = response_channel();
-    lease.submit(Request::new(smallvec![Input::new("IN", tensor)], sender)).unwrap();
+    lease
+        .submit(Request::new(smallvec![Input::new("IN", tensor)], sender))
+        .unwrap();
     let response = receiver.wait().unwrap();
     assert_eq!(&*response.outputs[0].name, "OUT");
-    assert_eq!(response.outputs[0].tensor.data.host().unwrap(), [1, 0, 0, 0, 2, 0, 0, 0]);
+    assert_eq!(
+        response.outputs[0].tensor.data.host().unwrap(),
+        [1, 0, 0, 0, 2, 0, 0, 0]
+    );
     assert_eq!(model.statistics().snapshot().success.count, 1);
     drop(lease);
     model.unload();
@@ -190,14 +257,21 @@ fn a_loaded_model_answers_and_ends_when_unloaded() {
 fn an_unknown_backend_or_a_broken_warmup_fails_the_load() {
     let folder = tempfile::tempdir().unwrap();
     let unknown = IDENTITY.replace("identity", "quantum");
-    let error = loader().load(&load_request(folder.path(), &unknown)).unwrap_err();
-    assert!(error.message().contains("unable to find backend 'quantum'"), "{error}");
+    let error = loader()
+        .load(&load_request(folder.path(), &unknown))
+        .unwrap_err();
+    assert!(
+        error.message().contains("unable to find backend 'quantum'"),
+        "{error}"
+    );
     assert!(error.message().contains("identity, simulated"), "{error}");
 
     let warmup = format!(
         "{IDENTITY} model_warmup {{ name: \"w\" batch_size: 1 inputs {{ key: \"IN\" value: \
          {{ data_type: TYPE_INT32 dims: 2 input_data_file: \"absent\" }} }} }}"
     );
-    let error = loader().load(&load_request(folder.path(), &warmup)).unwrap_err();
+    let error = loader()
+        .load(&load_request(folder.path(), &warmup))
+        .unwrap_err();
     assert!(error.message().contains("warmup sample 'w'"), "{error}");
 }

@@ -7,6 +7,9 @@ use crate::proto::inference::{
     self as pb, model_config::SchedulingChoice, model_queue_policy::TimeoutAction as ProtoAction,
 };
 
+/// Each level is a queue of its own; more are a mistake.
+const MAX_PRIORITY_LEVELS: u64 = 1024;
+
 /// Fills in the preferred batch size: the largest, unless there are no batches.
 pub(super) fn fill(config: &mut pb::ModelConfig) {
     let max_batch_size = config.max_batch_size;
@@ -96,6 +99,11 @@ fn check_priorities(batching: &pb::ModelDynamicBatching) -> Result<(), String> {
     let levels = batching.priority_levels;
     if levels == 0 {
         return Ok(());
+    }
+    if levels > MAX_PRIORITY_LEVELS {
+        return Err(format!(
+            "priority levels must be <= {MAX_PRIORITY_LEVELS}, not {levels},"
+        ));
     }
     let default = batching.default_priority_level;
     if default == 0 || default > levels {

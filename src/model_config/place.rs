@@ -5,6 +5,9 @@ use std::path::{Component, Path};
 use super::{ConfigError, Environment, InstanceGroup, InstanceKind};
 use crate::proto::inference::{self as pb, model_instance_group::Kind};
 
+/// Each instance is a thread and a copy of what the engine needs; more are a mistake.
+const MAX_INSTANCES: i32 = 1024;
+
 /// What a file name may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileName {
@@ -61,6 +64,16 @@ pub(super) fn instance_groups(
     config: &pb::ModelConfig,
     environment: &Environment,
 ) -> Result<Vec<InstanceGroup>, ConfigError> {
+    let count = config
+        .instance_group
+        .iter()
+        .fold(0_i32, |count, group| count.saturating_add(group.count));
+    if count > MAX_INSTANCES {
+        return Err(ConfigError::Invalid(format!(
+            "model {} asks for {count} instances, the limit is {MAX_INSTANCES}",
+            config.name
+        )));
+    }
     let groups = config.instance_group.iter();
     groups
         .map(|group| {

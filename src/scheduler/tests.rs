@@ -29,7 +29,11 @@ const MS: Duration = Duration::from_millis(1);
 fn limits(max: usize, preferred: &[usize], delay: Duration) -> Limits {
     Limits {
         max_batch_size: max,
-        preferred: if preferred.is_empty() { vec![max] } else { preferred.to_vec() },
+        preferred: if preferred.is_empty() {
+            vec![max]
+        } else {
+            preferred.to_vec()
+        },
         max_queue_delay: delay,
     }
 }
@@ -38,13 +42,21 @@ fn limits(max: usize, preferred: &[usize], delay: Duration) -> Limits {
 fn waiting(start: Instant, sizes: &[usize]) -> Vec<Candidate> {
     sizes
         .iter()
-        .map(|&batch_size| Candidate { batch_size, fits_first: true, queued: start, expires: None })
+        .map(|&batch_size| Candidate {
+            batch_size,
+            fits_first: true,
+            queued: start,
+            expires: None,
+        })
         .collect()
 }
 
 #[test]
 fn an_empty_queue_is_idle() {
-    assert_eq!(decide([], &limits(4, &[], Duration::ZERO), Instant::now()), Decision::Idle);
+    assert_eq!(
+        decide([], &limits(4, &[], Duration::ZERO), Instant::now()),
+        Decision::Idle
+    );
 }
 
 #[test]
@@ -59,14 +71,21 @@ fn without_delay_runs_what_is_there_up_to_the_maximum() {
         (&[4, 1], 1),
         (&[2, 1, 3], 2),
     ] {
-        assert_eq!(decide(waiting(now, sizes), &limits, now), Decision::Run(run), "{sizes:?}");
+        assert_eq!(
+            decide(waiting(now, sizes), &limits, now),
+            Decision::Run(run),
+            "{sizes:?}"
+        );
     }
 }
 
 #[test]
 fn a_request_of_any_size_runs_alone_without_batching() {
     let now = Instant::now();
-    assert_eq!(decide(waiting(now, &[7, 1]), &Limits::unbatched(), now), Decision::Run(1));
+    assert_eq!(
+        decide(waiting(now, &[7, 1]), &Limits::unbatched(), now),
+        Decision::Run(1)
+    );
 }
 
 #[test]
@@ -77,30 +96,48 @@ fn waits_for_a_preferred_size_until_the_delay_of_the_oldest() {
         decide(waiting(start, &[1, 1]), &limits, start + 3 * MS),
         Decision::WaitUntil(start + 10 * MS)
     );
-    assert_eq!(decide(waiting(start, &[1, 1]), &limits, start + 10 * MS), Decision::Run(2));
-    assert_eq!(decide(waiting(start, &[1; 4]), &limits, start), Decision::Run(4));
+    assert_eq!(
+        decide(waiting(start, &[1, 1]), &limits, start + 10 * MS),
+        Decision::Run(2)
+    );
+    assert_eq!(
+        decide(waiting(start, &[1; 4]), &limits, start),
+        Decision::Run(4)
+    );
 }
 
 #[test]
 fn takes_the_longest_prefix_of_a_preferred_size_and_leaves_the_rest() {
     let now = Instant::now();
     let limits = limits(8, &[2, 4], 10 * MS);
-    assert_eq!(decide(waiting(now, &[1; 3]), &limits, now), Decision::Run(2));
-    assert_eq!(decide(waiting(now, &[1; 5]), &limits, now), Decision::Run(4));
+    assert_eq!(
+        decide(waiting(now, &[1; 3]), &limits, now),
+        Decision::Run(2)
+    );
+    assert_eq!(
+        decide(waiting(now, &[1; 5]), &limits, now),
+        Decision::Run(4)
+    );
 }
 
 #[test]
 fn once_the_delay_has_passed_everything_pending_goes() {
     let start = Instant::now();
     let limits = limits(8, &[2, 4], 10 * MS);
-    assert_eq!(decide(waiting(start, &[1; 3]), &limits, start + 10 * MS), Decision::Run(3));
+    assert_eq!(
+        decide(waiting(start, &[1; 3]), &limits, start + 10 * MS),
+        Decision::Run(3)
+    );
 }
 
 #[test]
 fn growing_past_the_largest_preferred_size_sends_what_is_before_it() {
     let now = Instant::now();
     let limits = limits(8, &[4], 10 * MS);
-    assert_eq!(decide(waiting(now, &[3, 3]), &limits, now), Decision::Run(1));
+    assert_eq!(
+        decide(waiting(now, &[3, 3]), &limits, now),
+        Decision::Run(1)
+    );
 }
 
 #[test]
@@ -108,7 +145,10 @@ fn a_request_of_another_shape_ends_the_batch_and_is_not_overtaken() {
     let now = Instant::now();
     let mut candidates = waiting(now, &[1, 1, 1]);
     candidates[1].fits_first = false;
-    assert_eq!(decide(candidates, &limits(8, &[], 10 * MS), now), Decision::Run(1));
+    assert_eq!(
+        decide(candidates, &limits(8, &[], 10 * MS), now),
+        Decision::Run(1)
+    );
 }
 
 #[test]
@@ -251,7 +291,11 @@ fn a_timeout_rejects_or_delays_as_the_policy_says() {
         queue.push(late).map_err(|_| ()).unwrap();
         queue.push(fresh).map_err(|_| ()).unwrap();
         assert_eq!(sweep(&mut queue, start + 6 * MS).len(), expected);
-        assert_eq!(queue.take(1)[0].id, "fresh", "expired ones come last: {action:?}");
+        assert_eq!(
+            queue.take(1)[0].id,
+            "fresh",
+            "expired ones come last: {action:?}"
+        );
     }
 }
 
@@ -283,18 +327,32 @@ fn a_requests_own_timeout_counts_only_as_the_policy_allows() {
         request.timeout = asked.map(|ms| MS * ms);
         let start = request.queued;
         queue.push(request).map_err(|_| ()).unwrap();
-        assert_eq!(sweep(&mut queue, start + 20 * MS).len() == 1, expires, "{policy:?} {asked:?}");
+        assert_eq!(
+            sweep(&mut queue, start + 20 * MS).len() == 1,
+            expires,
+            "{policy:?} {asked:?}"
+        );
     }
 }
 
 #[test]
 fn a_full_queue_gives_the_request_back() {
-    let config = Config { max_requests: 2, max_byte_size: 10, ..Config::default() };
+    let config = Config {
+        max_requests: 2,
+        max_byte_size: 10,
+        ..Config::default()
+    };
     let mut queue = Queue::new(&config, &Scheduling::Default);
     let push = |queue: &mut Queue, rows| queue.push(request(rows).0).map_err(|(_, full)| full);
     // Larger than the bound by itself, but alone.
     assert_eq!(push(&mut queue, 11), Ok(()));
-    assert_eq!(push(&mut queue, 1), Err(Full::Bytes { wanted: 12, limit: 10 }));
+    assert_eq!(
+        push(&mut queue, 1),
+        Err(Full::Bytes {
+            wanted: 12,
+            limit: 10
+        })
+    );
     queue.take(1);
     assert_eq!(push(&mut queue, 1), Ok(()));
     assert_eq!(push(&mut queue, 1), Ok(()));
@@ -319,18 +377,30 @@ fn model(scheduling: Scheduling) -> ModelConfig {
 }
 
 fn scheduler(config: &Config, policy: QueuePolicy) -> Scheduler {
-    Scheduler::new(config, &model(levels(0, policy)), Arc::new(Statistics::default()))
+    Scheduler::new(
+        config,
+        &model(levels(0, policy)),
+        Arc::new(Statistics::default()),
+    )
 }
 
 #[test]
 fn rejects_when_the_queue_is_full_but_first_drops_what_nobody_waits_for() {
-    let policy = QueuePolicy { max_queue_size: Some(1), ..QueuePolicy::default() };
+    let policy = QueuePolicy {
+        max_queue_size: Some(1),
+        ..QueuePolicy::default()
+    };
     let scheduler = scheduler(&Config::default(), policy);
     let (first, first_receiver) = request(1);
     scheduler.submit(first).unwrap();
     let rejected = scheduler.submit(request(1).0).unwrap_err();
     assert_eq!(rejected.error.kind(), ErrorKind::ResourceExhausted);
-    assert!(rejected.error.message().starts_with("Exceeds maximum queue size"));
+    assert!(
+        rejected
+            .error
+            .message()
+            .starts_with("Exceeds maximum queue size")
+    );
     drop(first_receiver);
     let (second, _receiver) = request(1);
     scheduler.submit(second).unwrap();
@@ -340,7 +410,13 @@ fn rejects_when_the_queue_is_full_but_first_drops_what_nobody_waits_for() {
 
 #[test]
 fn an_expired_request_is_answered_and_never_handed_out() {
-    let scheduler = scheduler(&Config::default(), QueuePolicy { default_timeout: Some(Duration::ZERO), ..QueuePolicy::default() });
+    let scheduler = scheduler(
+        &Config::default(),
+        QueuePolicy {
+            default_timeout: Some(Duration::ZERO),
+            ..QueuePolicy::default()
+        },
+    );
     let (request, receiver) = request(1);
     scheduler.submit(request).unwrap();
     scheduler.close();
@@ -358,12 +434,22 @@ fn what_is_queued_at_close_is_still_handed_out() {
     scheduler.close();
     assert_eq!(scheduler.next().map(|batch| batch.len()), Some(1));
     assert!(scheduler.next().is_none());
-    assert_eq!(scheduler.submit(self::request(1).0).unwrap_err().error.kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        scheduler
+            .submit(self::request(1).0)
+            .unwrap_err()
+            .error
+            .kind(),
+        ErrorKind::Unavailable
+    );
 }
 
 #[test]
 fn a_held_queue_hands_out_one_full_batch_first() {
-    let config = Config { delay_until_requests: 3, ..Config::default() };
+    let config = Config {
+        delay_until_requests: 3,
+        ..Config::default()
+    };
     let scheduler = Arc::new(scheduler(&config, QueuePolicy::default()));
     let (report, batches) = mpsc::channel();
     let instance = {
@@ -395,7 +481,9 @@ fn every_request_of_many_threads_reaches_exactly_one_of_many_instances() {
             thread::spawn(move || {
                 while let Some(batch) = scheduler.next() {
                     assert!(batch.len() <= 8);
-                    seen.lock().unwrap().extend(batch.into_iter().map(|request| request.id.clone()));
+                    seen.lock()
+                        .unwrap()
+                        .extend(batch.into_iter().map(|request| request.id.clone()));
                 }
             })
         })
@@ -415,7 +503,10 @@ fn every_request_of_many_threads_reaches_exactly_one_of_many_instances() {
             })
         })
         .collect();
-    let receivers: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+    let receivers: Vec<_> = clients
+        .into_iter()
+        .flat_map(|client| client.join().unwrap())
+        .collect();
     scheduler.close();
     for instance in instances {
         instance.join().unwrap();

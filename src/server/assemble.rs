@@ -7,7 +7,9 @@ use anyhow::Result;
 use super::Api;
 use crate::{
     api::Readiness,
-    backend::{BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, simulated::Simulated},
+    backend::{
+        BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, simulated::Simulated,
+    },
     config::Config,
     model::{Loader, LoaderConfig},
     model_config::Environment,
@@ -59,5 +61,11 @@ fn loader(config: &Config) -> Loader {
         auto_complete: config.models.auto_complete,
         gpus: Vec::new(),
     };
-    Loader::new(backends, LoaderConfig { environment, scheduler: config.queue.clone() })
+    Loader::new(
+        backends,
+        LoaderConfig {
+            environment,
+            scheduler: config.queue.clone(),
+        },
+    )
 }

@@ -64,9 +64,16 @@ impl Server {
         let (end, ending) = watch::channel(false);
         let api = &rooms.api;
         let mut doors = Vec::new();
-        doors.extend(http_door.map(|door| tokio::spawn(http::serve(door, Arc::clone(api), raised(&draining)))));
-        doors.extend(grpc_door.map(|door| tokio::spawn(grpc::serve(door, Arc::clone(api), raised(&draining)))));
-        let page = metrics_door.map(|door| tokio::spawn(metrics::serve(door, Arc::clone(api), raised(&ending))));
+        doors.extend(
+            http_door
+                .map(|door| tokio::spawn(http::serve(door, Arc::clone(api), raised(&draining)))),
+        );
+        doors.extend(
+            grpc_door
+                .map(|door| tokio::spawn(grpc::serve(door, Arc::clone(api), raised(&draining)))),
+        );
+        let page = metrics_door
+            .map(|door| tokio::spawn(metrics::serve(door, Arc::clone(api), raised(&ending))));
         Ok(Self {
             rooms,
             addresses,
@@ -127,7 +134,10 @@ impl Server {
         }
         unloaded.context("unloading panicked")??;
         if unfinished > 0 {
-            bail!("requests were still in flight after {} s", self.exit_timeout.as_secs());
+            bail!(
+                "requests were still in flight after {} s",
+                self.exit_timeout.as_secs()
+            );
         }
         Ok(())
     }

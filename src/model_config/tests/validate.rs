@@ -118,6 +118,14 @@ fn rules_are_told_with_field_and_value() {
             "dynamic batching preferred size must be positive, not 0, for m",
         ),
         (
+            "dynamic_batching { priority_levels: 1025 default_priority_level: 1 }",
+            "priority levels must be <= 1024, not 1025, for m",
+        ),
+        (
+            "instance_group { kind: KIND_CPU count: 1025 }",
+            "model m asks for 1025 instances, the limit is 1024",
+        ),
+        (
             "dynamic_batching { priority_levels: 2 }",
             "default priority level must be in range [1, 2], not 0, for m",
         ),
