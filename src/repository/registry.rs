@@ -2,12 +2,14 @@
 //! written by the control loop only.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 
+use super::table::{ModelEntry, VersionEntry};
 use crate::{
     error::{Error, Result},
     inference::ModelName,
@@ -17,7 +19,8 @@ use crate::{
 /// A version's place in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionState {
-    /// Being loaded; an older incarnation may still serve.
+    /// Being loaded, and not serving. A version that serves while its next incarnation is loaded
+    /// is ready.
     Loading,
     /// Serving.
     Ready,
@@ -49,22 +52,36 @@ pub struct IndexEntry {
     pub reason: String,
 }
 
-#[derive(Clone, Debug)]
-struct VersionEntry {
-    state: VersionState,
-    reason: String,
-    /// What serves. Present while ready, and during a reload of the same version.
-    model: Option<Arc<Model>>,
+/// What the table holds: a loaded model version.
+pub trait Loaded: Send + Sync + 'static {
+    /// Keeps it loaded.
+    type Lease;
+
+    /// A lease; `None` once it is being unloaded.
+    fn lease(self: &Arc<Self>) -> Option<Self::Lease>;
+
+    /// Waits until every lease is back, then frees everything. Blocks.
+    fn unload(&self);
 }
 
-/// Versions of one model.
-type Versions = BTreeMap<u64, VersionEntry>;
-type Table = HashMap<ModelName, Versions>;
+impl Loaded for Model {
+    type Lease = Lease;
+
+    fn lease(self: &Arc<Self>) -> Option<Lease> {
+        Self::lease(self)
+    }
+
+    fn unload(&self) {
+        Self::unload(self);
+    }
+}
+
+/// Models are shared between one table and the next, so a change copies one model's rows only.
+type Table<M> = HashMap<ModelName, Arc<ModelEntry<M>>>;
 
 /// The table of model versions.
-#[derive(Debug, Default)]
-pub struct Registry {
-    table: ArcSwap<Table>,
+pub struct Registry<M = Model> {
+    table: ArcSwap<Table<M>>,
     /// Serialises writers.
     writer: Mutex<()>,
 }
@@ -72,24 +89,25 @@ pub struct Registry {
 /// The reason that Triton gives for a version that was unloaded on purpose.
 pub const UNLOADED: &str = "unloaded";
 
-impl Registry {
+impl<M: Loaded> Registry<M> {
     /// The model, kept loaded while the lease is held. `version` `None` asks for the highest ready
     /// one.
     ///
     /// # Errors
     /// `NotFound` for an unknown model or version, `Unavailable` for a version that is not ready.
-    pub fn resolve(&self, name: &str, version: Option<u64>) -> Result<Lease> {
+    pub fn resolve(&self, name: &str, version: Option<u64>) -> Result<M::Lease> {
         loop {
             let table = self.table.load();
-            let versions = table
+            let entry = table
                 .get(name)
                 .ok_or_else(|| unknown(format_args!("'{name}' is not found")))?;
             let model = match version {
-                Some(version) => serving_version(name, versions, version)?,
-                None => versions
+                Some(version) => serving_version(name, entry, version)?,
+                None => entry
+                    .versions
                     .values()
                     .rev()
-                    .find_map(|entry| entry.model.as_ref())
+                    .find_map(|row| row.model.as_ref())
                     .ok_or_else(|| unknown(format_args!("'{name}' has no available versions")))?,
             };
             // A model is closed only after it has left the table: look again.
@@ -103,68 +121,53 @@ impl Registry {
     pub fn is_ready(&self, name: &str, version: Option<u64>) -> bool {
         self.resolve(name, version).is_ok()
     }
+}
 
+impl<M> Registry<M> {
     /// Whether every version that is known either serves or was unloaded on purpose.
     pub fn all_ready(&self) -> bool {
-        self.table
-            .load()
-            .values()
-            .flat_map(BTreeMap::values)
-            .all(|entry| {
-                entry.model.is_some()
-                    || entry.state == VersionState::Unloading
-                    || entry.reason == UNLOADED
-            })
+        self.table.load().values().all(|entry| entry.is_ready())
     }
 
     /// The versions of `name` that serve, ascending.
     pub fn ready_versions(&self, name: &str) -> Vec<u64> {
-        self.table
-            .load()
-            .get(name)
-            .map_or_else(Vec::new, |versions| {
-                versions
-                    .iter()
-                    .filter(|(_, entry)| entry.model.is_some())
-                    .map(|(&version, _)| version)
-                    .collect()
-            })
+        self.table.load().get(name).map_or_else(Vec::new, |entry| {
+            serving(entry).map(|(version, _)| version).collect()
+        })
     }
 
     /// Everything that serves, by name and version.
-    pub fn ready_models(&self) -> Vec<Arc<Model>> {
+    pub fn ready_models(&self) -> Vec<Arc<M>> {
         let table = self.table.load();
-        let mut models: Vec<_> = table
-            .values()
-            .flat_map(BTreeMap::values)
-            .filter_map(|entry| entry.model.clone())
-            .collect();
-        models.sort_by(|a, b| (a.name(), a.version()).cmp(&(b.name(), b.version())));
-        models
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| *name);
+        entries
+            .into_iter()
+            .flat_map(|(_, entry)| serving(entry).map(|(_, model)| Arc::clone(model)))
+            .collect()
     }
 
     /// The repository index, by name and version.
     pub fn index(&self, ready_only: bool) -> Vec<IndexEntry> {
         let table = self.table.load();
         let mut index = Vec::new();
-        for (name, versions) in table.iter() {
-            if versions.is_empty() && !ready_only {
+        for (name, entry) in table.iter() {
+            if !ready_only && (entry.versions.is_empty() || entry.fault.is_some()) {
                 index.push(IndexEntry {
                     name: name.clone(),
                     version: None,
-                    state: None,
-                    reason: String::new(),
+                    state: entry.fault.as_ref().map(|_| VersionState::Unavailable),
+                    reason: entry.fault.clone().unwrap_or_default(),
                 });
             }
+            let rows = entry.versions.iter();
             index.extend(
-                versions
-                    .iter()
-                    .filter(|(_, entry)| !ready_only || entry.model.is_some())
-                    .map(|(&version, entry)| IndexEntry {
+                rows.filter(|(_, row)| !ready_only || row.model.is_some())
+                    .map(|(&version, row)| IndexEntry {
                         name: name.clone(),
                         version: Some(version),
-                        state: Some(entry.state),
-                        reason: entry.reason.clone(),
+                        state: Some(row.state),
+                        reason: row.reason.clone(),
                     }),
             );
         }
@@ -172,8 +175,41 @@ impl Registry {
         index
     }
 
-    /// Replaces the table by what `change` makes of a copy.
-    fn update<R>(&self, change: impl FnOnce(&mut Table) -> R) -> R {
+    /// Replaces the table by one in which `change` was made to `name`'s rows.
+    pub(super) fn update(&self, name: &ModelName, change: impl FnOnce(&mut ModelEntry<M>)) {
+        self.replace(|table| change(Arc::make_mut(table.entry(name.clone()).or_default())));
+    }
+
+    /// Makes `names` known. If told to, forgets models that are neither among them nor loaded.
+    pub(super) fn mention<'a>(&self, names: impl Iterator<Item = &'a ModelName>, forget: bool) {
+        let names: BTreeSet<_> = names.collect();
+        let stale = |name: &ModelName, entry: &ModelEntry<M>| {
+            forget && entry.is_idle() && !names.contains(name)
+        };
+        let table = self.table.load();
+        let all_known = names.iter().all(|&name| table.contains_key(name));
+        if all_known && !table.iter().any(|(name, entry)| stale(name, entry)) {
+            return;
+        }
+        self.replace(|table| {
+            table.retain(|name, entry| !stale(name, entry));
+            for &name in &names {
+                table.entry(name.clone()).or_default();
+            }
+        });
+    }
+
+    /// Whether there is such a model.
+    pub(super) fn knows(&self, name: &ModelName) -> bool {
+        self.table.load().contains_key(name)
+    }
+
+    /// Forgets `name`.
+    pub(super) fn remove(&self, name: &ModelName) {
+        self.replace(|table| table.remove(name));
+    }
+
+    fn replace<R>(&self, change: impl FnOnce(&mut Table<M>) -> R) -> R {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut table = Table::clone(&self.table.load());
         let result = change(&mut table);
@@ -182,11 +218,38 @@ impl Registry {
     }
 }
 
-fn serving_version<'a>(name: &str, versions: &'a Versions, version: u64) -> Result<&'a Arc<Model>> {
-    let entry = versions
+impl<M> Default for Registry<M> {
+    fn default() -> Self {
+        Self {
+            table: ArcSwap::from_pointee(Table::new()),
+            writer: Mutex::default(),
+        }
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for Registry<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("table", &*self.table.load())
+            .finish_non_exhaustive()
+    }
+}
+
+fn serving<M>(entry: &ModelEntry<M>) -> impl Iterator<Item = (u64, &Arc<M>)> {
+    let rows = entry.versions.iter();
+    rows.filter_map(|(&version, row)| Some((version, row.model.as_ref()?)))
+}
+
+fn serving_version<'a, M>(
+    name: &str,
+    entry: &'a ModelEntry<M>,
+    version: u64,
+) -> Result<&'a Arc<M>> {
+    let row: &VersionEntry<M> = entry
+        .versions
         .get(&version)
         .ok_or_else(|| unknown(format_args!("'{name}' version {version} is not found")))?;
-    entry.model.as_ref().ok_or_else(|| {
+    row.model.as_ref().ok_or_else(|| {
         Error::unavailable(
             "model_not_ready",
             format!("Request for unknown model: '{name}' version {version} is not at ready state"),
@@ -194,7 +257,7 @@ fn serving_version<'a>(name: &str, versions: &'a Versions, version: u64) -> Resu
     })
 }
 
-fn unknown(what: std::fmt::Arguments<'_>) -> Error {
+fn unknown(what: fmt::Arguments<'_>) -> Error {
     Error::not_found(
         "model_not_found",
         format!("Request for unknown model: {what}"),
