@@ -75,6 +75,14 @@ impl Repository {
         .await
     }
 
+    /// A handle without a control loop behind it: every call answers that the server is exiting.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        Self {
+            commands: mpsc::unbounded_channel().0,
+        }
+    }
+
     async fn ask(&self, command: Command, answer: oneshot::Receiver<Result<()>>) -> Result<()> {
         let gone = || Error::unavailable("exiting", "Server exiting");
         self.commands.send(command).map_err(|_| gone())?;
