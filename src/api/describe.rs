@@ -196,7 +196,11 @@ fn duration(snapshot: DurationSnapshot) -> Option<pb::StatisticDuration> {
 
 #[cfg(test)]
 mod tests {
-    use crate::api::tests::empty_api;
+    use super::model_metadata;
+    use crate::{
+        api::tests::{empty_api, model_config},
+        tensor::Datatype,
+    };
 
     #[test]
     fn lists_only_extensions_that_are_there() {
@@ -208,6 +212,19 @@ mod tests {
                 .contains(&"binary_tensor_data".to_owned())
         );
         assert!(!metadata.extensions.contains(&"trace".to_owned()));
+    }
+
+    #[test]
+    fn shapes_have_a_batch_dimension_if_the_model_batches() {
+        let shape = |max_batch_size| {
+            let config = model_config(max_batch_size, &[("IN", Datatype::Fp32, &[2])]);
+            let metadata = model_metadata(&config, &[1, 3]);
+            assert_eq!(metadata.platform, "identity");
+            assert_eq!(metadata.versions, ["1", "3"]);
+            metadata.inputs[0].shape.clone()
+        };
+        assert_eq!(shape(0), [2]);
+        assert_eq!(shape(1), [-1, 2]);
     }
 
     #[test]

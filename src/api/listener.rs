@@ -98,3 +98,80 @@ async fn converse<S, F, B>(
         tracing::debug!(%error, "connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use hyper::body::Bytes;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::{mpsc, oneshot},
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    /// A request that is being answered: the answer waits until this is used or dropped.
+    type Pending = oneshot::Sender<()>;
+
+    struct Door {
+        stream: TcpStream,
+        requests: mpsc::UnboundedReceiver<Pending>,
+        stop: oneshot::Sender<()>,
+        served: JoinHandle<()>,
+    }
+
+    impl Door {
+        async fn open() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (stop, stopped) = oneshot::channel::<()>();
+            let (arrived, requests) = mpsc::unbounded_channel();
+            let served = tokio::spawn(async move {
+                let shutdown = async { drop(stopped.await) };
+                serve(listener, &Limits::default(), shutdown, move |_| {
+                    let (pending, released) = oneshot::channel();
+                    arrived.send(pending).unwrap();
+                    async move {
+                        released.await.unwrap();
+                        Response::new(Empty::<Bytes>::new())
+                    }
+                })
+                .await;
+            });
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+            stream.write_all(request).await.unwrap();
+            Self {
+                stream,
+                requests,
+                stop,
+                served,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_drops_the_future_of_its_request() {
+        let mut door = Door::open().await;
+        let mut pending = door.requests.recv().await.unwrap();
+        drop(door.stream);
+        pending.closed().await;
+        door.stop.send(()).unwrap();
+        door.served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_in_flight_is_answered_after_the_shutdown_has_begun() {
+        let mut door = Door::open().await;
+        let pending = door.requests.recv().await.unwrap();
+        door.stop.send(()).unwrap();
+        tokio::task::yield_now().await;
+        assert!(!door.served.is_finished());
+        pending.send(()).unwrap();
+        let mut answer = String::new();
+        door.stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        door.served.await.unwrap();
+    }
+}

@@ -2,6 +2,7 @@
 //! Turns bytes into requests and answers into bytes; decides nothing about models, queues or
 //! devices, and opens no ports of its own.
 
+mod body;
 mod describe;
 pub mod grpc;
 pub mod http;
@@ -123,7 +124,13 @@ fn excerpt(text: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::{
+        model_config::{InputSpec, ModelConfig, OutputSpec, Scheduling, VersionPolicy},
+        tensor::Datatype,
+    };
 
     /// A front door's state without any model and without a control loop behind it.
     pub(crate) fn empty_api() -> Arc<Api> {
@@ -138,6 +145,42 @@ pub(crate) mod tests {
             server_name: "triton".to_owned(),
             server_version: "1.2.3".to_owned(),
         })
+    }
+
+    /// A model's configuration with these inputs and one output.
+    pub(crate) fn model_config(
+        max_batch_size: usize,
+        inputs: &[(&str, Datatype, &[i64])],
+    ) -> ModelConfig {
+        ModelConfig {
+            proto: crate::proto::inference::ModelConfig::default(),
+            name: "m".to_owned(),
+            backend: "identity".to_owned(),
+            platform: String::new(),
+            version_policy: VersionPolicy::All,
+            max_batch_size,
+            inputs: inputs
+                .iter()
+                .map(|&(name, datatype, dims)| InputSpec {
+                    name: name.into(),
+                    datatype,
+                    dims: dims.into(),
+                    reshape: None,
+                    optional: false,
+                })
+                .collect(),
+            outputs: vec![OutputSpec {
+                name: "OUT".into(),
+                datatype: Datatype::Fp32,
+                dims: [4].as_slice().into(),
+                reshape: None,
+                label_filename: None,
+            }],
+            scheduling: Scheduling::Default,
+            instance_groups: Vec::new(),
+            parameters: BTreeMap::new(),
+            warmup: Vec::new(),
+        }
     }
 
     #[test]

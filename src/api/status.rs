@@ -32,7 +32,7 @@ pub(super) fn http(error: &Error) -> StatusCode {
 }
 
 /// The gRPC status code for `kind`.
-pub(super) fn grpc_code(kind: ErrorKind) -> Code {
+fn grpc_code(kind: ErrorKind) -> Code {
     match kind {
         ErrorKind::AlreadyExists => Code::AlreadyExists,
         ErrorKind::Cancelled => Code::Cancelled,
@@ -51,7 +51,12 @@ pub(super) fn grpc_code(kind: ErrorKind) -> Code {
 
 /// The gRPC status for `error`, with its message.
 pub(super) fn grpc(error: &Error) -> Status {
-    Status::new(grpc_code(error.kind()), error.message())
+    let code = if error.reason() == TOO_LARGE {
+        Code::ResourceExhausted
+    } else {
+        grpc_code(error.kind())
+    };
+    Status::new(code, error.message())
 }
 
 #[cfg(test)]
@@ -86,5 +91,6 @@ mod tests {
     fn an_oversized_body_has_a_status_of_its_own() {
         let error = Error::resource_exhausted(TOO_LARGE, "too large");
         assert_eq!(http(&error), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(grpc(&error).code(), Code::ResourceExhausted);
     }
 }

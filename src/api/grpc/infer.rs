@@ -16,7 +16,6 @@ use crate::{
     },
     error::{Error, Result},
     inference::{Input, Parameter, Parameters, Response},
-    model::Model,
     proto::inference::{
         self as pb,
         infer_parameter::ParameterChoice,
@@ -41,7 +40,7 @@ pub(super) async fn infer(
     let request = read(message, &api.limits)?;
     let id = request.id.clone();
     let response = request.run(&lease).await?;
-    write(id, &lease, response)
+    write(id, lease.name(), lease.version(), response)
 }
 
 /// Reads a message.
@@ -251,11 +250,16 @@ fn parameter_type(name: &str, expected: &str) -> Error {
 ///
 /// # Errors
 /// `Internal` for an output that is not in host memory.
-fn write(id: String, model: &Model, response: Response) -> Result<pb::ModelInferResponse> {
+fn write(
+    id: String,
+    model: &str,
+    version: u64,
+    response: Response,
+) -> Result<pb::ModelInferResponse> {
     let count = response.outputs.len();
     let mut message = pb::ModelInferResponse {
-        model_name: model.name().as_str().to_owned(),
-        model_version: model.version().to_string(),
+        model_name: model.to_owned(),
+        model_version: version.to_string(),
         id,
         parameters: write_parameters(response.parameters),
         outputs: Vec::with_capacity(count),

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{error::ErrorKind, inference::CorrelationId};
+use crate::{
+    error::ErrorKind,
+    inference::{CorrelationId, Output},
+};
 
 fn input(name: &str, contents: Option<pb::InferTensorContents>) -> InferInputTensor {
     InferInputTensor {
@@ -160,4 +163,39 @@ fn what_is_not_there_is_unimplemented() {
         let error = read(message, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unimplemented, "{name}");
     }
+}
+
+#[test]
+fn answers_hold_one_raw_entry_for_each_output() {
+    let output = |name: &str, bytes: &'static [u8]| Output {
+        index: 0,
+        name: name.into(),
+        tensor: Tensor {
+            datatype: Datatype::Uint8,
+            shape: Shape::new([i64::try_from(bytes.len()).unwrap()]),
+            data: Buffer::Host(Bytes::from_static(bytes)),
+        },
+    };
+    let response = Response {
+        outputs: [output("B", b"xy"), output("A", b"")].into_iter().collect(),
+        parameters: vec![("p".to_owned(), Parameter::Bool(true))],
+    };
+    let message = write("7".to_owned(), "m", 3, response).unwrap();
+    let heading = (&*message.id, &*message.model_name, &*message.model_version);
+    assert_eq!(heading, ("7", "m", "3"));
+    assert_eq!(message.raw_output_contents, [&b"xy"[..], b""]);
+    let outputs: Vec<_> = message
+        .outputs
+        .iter()
+        .map(|output| (&*output.name, &*output.datatype, output.shape.as_slice()))
+        .collect();
+    assert_eq!(outputs, [("B", "UINT8", &[2][..]), ("A", "UINT8", &[0])]);
+    assert!(
+        message
+            .outputs
+            .iter()
+            .all(|output| output.contents.is_none())
+    );
+    let choice = &message.parameters["p"].parameter_choice;
+    assert_eq!(*choice, Some(ParameterChoice::BoolParam(true)));
 }

@@ -5,6 +5,9 @@ mod contents;
 mod control;
 mod infer;
 mod service;
+#[cfg(test)]
+mod tests;
+mod unary;
 
 use std::{
     convert::Infallible,
@@ -36,6 +39,8 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Large frames save headers and wake-ups.
 const FRAME_BYTE_SIZE: u32 = 1 << 20;
+/// Bytes of a message other than `ModelInfer`, besides a model configuration in it.
+const CONTROL_BYTE_SIZE: usize = 64 << 10;
 /// How often an idle connection is asked whether its client is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long it has to answer.
@@ -56,11 +61,16 @@ pub async fn serve(
 ) -> Result<()> {
     let limits = &api.limits;
     let header_byte_size = u32::try_from(limits.header_byte_size).unwrap_or(u32::MAX);
+    let door = Door(Arc::clone(&api));
+    // The generated services take memory for as much as a message claims to have, before it is
+    // there; what may be large goes through `unary` instead.
+    let control_byte_size = limits.config_byte_size.saturating_add(CONTROL_BYTE_SIZE);
     let services = Services {
-        inference: GrpcInferenceServiceServer::new(Door(Arc::clone(&api)))
-            .max_decoding_message_size(limits.request_byte_size)
-            .max_encoding_message_size(limits.request_byte_size),
-        health: HealthServer::new(Door(Arc::clone(&api))),
+        inference: GrpcInferenceServiceServer::new(door.clone())
+            .max_decoding_message_size(control_byte_size.min(limits.request_byte_size))
+            .max_encoding_message_size(unary::RESPONSE_BYTE_SIZE),
+        health: HealthServer::new(door.clone()).max_decoding_message_size(CONTROL_BYTE_SIZE),
+        door,
     };
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -79,11 +89,12 @@ pub async fn serve(
         .map_err(|error| Error::internal("grpc_transport", error.to_string()).with_source(error))
 }
 
-/// The two services behind one port.
+/// The two services behind one port, and the one method that is answered without them.
 #[derive(Clone, Debug)]
 struct Services {
     inference: GrpcInferenceServiceServer<Door>,
     health: HealthServer<Door>,
+    door: Door,
 }
 
 impl Service<http::Request<Body>> for Services {
@@ -96,11 +107,11 @@ impl Service<http::Request<Body>> for Services {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path().starts_with("/grpc.health.v1.Health/") {
-            self.health.call(request)
-        } else {
+        match request.uri().path() {
+            unary::MODEL_INFER => Box::pin(unary::model_infer(self.door.clone(), request)),
+            path if path.starts_with("/grpc.health.v1.Health/") => self.health.call(request),
             // Answers paths of no service with UNIMPLEMENTED.
-            self.inference.call(request)
+            _ => self.inference.call(request),
         }
     }
 }

@@ -18,18 +18,22 @@ type Reply<T> = std::result::Result<Response<T>, Status>;
 
 /// Ends a call: one line in the log, and the error as a status.
 fn reply<T>(method: &'static str, started: Option<Instant>, result: Result<T>) -> Reply<T> {
-    let reply = result
-        .map(Response::new)
-        .map_err(|error| status::grpc(&error));
-    if let Some(started) = started {
-        let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let code = reply.as_ref().err().map_or(tonic::Code::Ok, Status::code);
-        tracing::debug!(method, ?code, microseconds, "grpc");
-    }
-    reply
+    let reply = result.map_err(|error| status::grpc(&error));
+    log_call(method, started, reply.as_ref().err());
+    reply.map(Response::new)
 }
 
-fn started() -> Option<Instant> {
+/// One line a call, if it is wanted.
+pub(super) fn log_call(method: &str, started: Option<Instant>, status: Option<&Status>) {
+    if let Some(started) = started {
+        let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let code = status.map_or(tonic::Code::Ok, Status::code);
+        tracing::debug!(method, ?code, microseconds, "grpc");
+    }
+}
+
+/// When the call began, if its line is wanted.
+pub(super) fn started() -> Option<Instant> {
     tracing::enabled!(tracing::Level::DEBUG).then(Instant::now)
 }
 
@@ -42,6 +46,7 @@ impl Health for Door {
 
 #[async_trait]
 impl GrpcInferenceService for Door {
+    /// Not on the way of a request: the door answers this method in `unary`, with fewer copies.
     async fn model_infer(
         &self,
         request: Request<pb::ModelInferRequest>,

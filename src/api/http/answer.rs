@@ -6,8 +6,11 @@ use hyper::{
     header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 
-use super::{body::Chunks, json_response::push_string};
-use crate::{api::status, error::Error};
+use super::json_response::push_string;
+use crate::{
+    api::{body::Chunks, status},
+    error::Error,
+};
 
 /// Bytes of the JSON part of a body that also holds binary tensors.
 pub(super) const JSON_LENGTH: HeaderName =

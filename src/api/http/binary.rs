@@ -193,6 +193,7 @@ fn refuse_raw(message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::tests::model_config;
 
     fn input(datatype: Datatype, dims: &[i64]) -> InputSpec {
         InputSpec {
@@ -222,6 +223,21 @@ mod tests {
         ] {
             assert!(shape(datatype, dims, byte_size).is_err(), "{dims:?}");
         }
+    }
+
+    #[test]
+    fn a_raw_body_is_one_row_of_the_only_input() {
+        let config = model_config(8, &[("IN", Datatype::Uint8, &[-1])]);
+        let request = raw_request(&config, Bytes::from_static(b"abc")).unwrap();
+        let input = &request.inputs[0];
+        assert_eq!((&*input.name, &*input.tensor.shape), ("IN", &[1, 3][..]));
+        assert!(request.outputs.is_none() && request.formats.is_binary(0));
+        let two = [
+            ("A", Datatype::Uint8, &[1][..]),
+            ("B", Datatype::Uint8, &[1]),
+        ];
+        let error = raw_request(&model_config(0, &two), Bytes::new()).unwrap_err();
+        assert!(error.message().contains("got 2 inputs in 'm'"), "{error}");
     }
 
     #[test]

@@ -5,12 +5,15 @@ use hyper::{HeaderMap, Response, body::Incoming, header::CONTENT_ENCODING};
 use super::{
     answer::{self, ENCODING},
     binary::{bind_tensors, json_length, raw_request, split_body},
-    body::{self, Chunks},
     json::parse_infer_request,
     json_response::{Heading, write},
 };
 use crate::{
-    api::{Api, request::within},
+    api::{
+        Api,
+        body::{self, Chunks},
+        request::within,
+    },
     error::{Error, Result},
 };
 

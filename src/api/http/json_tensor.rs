@@ -224,10 +224,11 @@ fn read_shape(reader: &mut Reader<'_>, limits: &Limits) -> Result<Shape> {
 }
 
 fn read_datatype(reader: &mut Reader<'_>) -> Result<Datatype> {
-    let name = reader.string("length of 'datatype'")?;
-    Datatype::from_name(&name).ok_or_else(|| {
-        Error::invalid_argument("datatype", format!("unknown datatype '{}'", excerpt(&name)))
-    })
+    reader.text("length of 'datatype'", |name| {
+        Datatype::from_name(name).ok_or_else(|| {
+            Error::invalid_argument("datatype", format!("unknown datatype '{}'", excerpt(name)))
+        })
+    })?
 }
 
 fn set_once<T>(slot: &mut Option<T>, key: &str, read: impl FnOnce() -> Result<T>) -> Result<()> {

@@ -3,9 +3,9 @@
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{answer, body::Chunks};
+use super::answer;
 use crate::{
-    api::Api,
+    api::{Api, body::Chunks},
     error::Result,
     model_config,
     proto::inference::{self as pb, model_metadata_response::TensorMetadata},

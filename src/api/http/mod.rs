@@ -3,7 +3,6 @@
 
 mod answer;
 mod binary;
-mod body;
 mod elements;
 mod infer;
 mod json;
@@ -21,13 +20,12 @@ use std::{future::Future, sync::Arc, time::Instant};
 use hyper::{Request, Response, StatusCode, body::Incoming, http::request::Parts};
 use tokio::net::TcpListener;
 
-pub(super) use self::body::Chunks;
 use self::route::{Aspect, Route};
 pub use self::{
     binary::{bind_tensors, split_body},
     json::{InferDocument, parse_infer_request},
 };
-use super::{Api, listener, unsupported};
+use super::{Api, body::Chunks, listener, unsupported};
 use crate::error::Result;
 
 /// Serves HTTP on `listener` until `shutdown`, then finishes the requests in flight and returns.

@@ -19,8 +19,8 @@ const MOST_DEPTH: usize = 512;
 #[derive(Debug)]
 pub(super) struct Reader<'j> {
     /// The whole text, for places in errors.
-    text: &'j [u8],
-    /// Where in `text` the part that is read begins.
+    whole: &'j [u8],
+    /// Where in `whole` the part that is read begins.
     offset: usize,
     pub(super) jiter: Jiter<'j>,
     depth_limit: usize,
@@ -31,7 +31,7 @@ impl<'j> Reader<'j> {
     /// At the start of `text`.
     pub(super) fn new(text: &'j [u8], limits: &Limits) -> Self {
         Self {
-            text,
+            whole: text,
             offset: 0,
             // Clients may send NaN and Infinity, which strict JSON does not have.
             jiter: Jiter::new(text).with_allow_inf_nan(),
@@ -44,16 +44,16 @@ impl<'j> Reader<'j> {
     pub(super) fn reopen(&self, value: Range<usize>) -> Self {
         let offset = value.start;
         Self {
-            text: self.text,
+            whole: self.whole,
             offset,
-            jiter: Jiter::new(self.text.get(value).unwrap_or_default()).with_allow_inf_nan(),
+            jiter: Jiter::new(self.whole.get(value).unwrap_or_default()).with_allow_inf_nan(),
             ..*self
         }
     }
 
     /// Bytes from here to the end of what is read.
     pub(super) fn remaining(&self) -> usize {
-        self.text
+        self.whole
             .len()
             .saturating_sub(self.offset + self.jiter.current_index())
     }
@@ -101,11 +101,16 @@ impl<'j> Reader<'j> {
 
     /// Reads a string, `what` in errors.
     pub(super) fn string(&mut self, what: &str) -> Result<String> {
+        self.text(what, str::to_owned)
+    }
+
+    /// Reads a string, `what` in errors, as what `interpret` makes of it.
+    pub(super) fn text<T>(&mut self, what: &str, interpret: impl Fn(&str) -> T) -> Result<T> {
         let limit = self.text_limit;
         match self.jiter.next_str() {
             Ok(text) => {
                 within(what, text.len(), limit)?;
-                Ok(text.to_owned())
+                Ok(interpret(text))
             }
             Err(error) => Err(self.fault(&error)),
         }
@@ -191,7 +196,7 @@ impl<'j> Reader<'j> {
     }
 
     fn refuse_at(&self, index: usize, what: &str) -> Error {
-        let place = LinePosition::find(self.text, self.offset + index);
+        let place = LinePosition::find(self.whole, self.offset + index);
         Error::invalid_argument(
             "malformed_json",
             format!("failed to parse the request JSON buffer: {what} at {place}"),

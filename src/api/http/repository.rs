@@ -5,13 +5,16 @@ use hyper::{Response, StatusCode, body::Incoming};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    answer,
-    body::{self, Chunks},
-    metadata::document,
-};
+use super::{answer, metadata::document};
 use crate::{
-    api::{Api, describe::named_repository, excerpt, request::within, unsupported},
+    api::{
+        Api,
+        body::{self, Chunks},
+        describe::named_repository,
+        excerpt,
+        request::within,
+        unsupported,
+    },
     error::{Error, Result},
     inference::ModelName,
     repository::Overrides,

@@ -13,7 +13,7 @@ use hyper::{
 use tokio::net::TcpListener;
 
 use self::host::{CpuMeter, Memory};
-use super::{Api, http::Chunks, listener};
+use super::{Api, body::Chunks, listener};
 use crate::{
     inference::{DurationSnapshot, FailureReason, Histograms, Snapshot},
     model::Model,

@@ -144,6 +144,18 @@ async fn bodies_beyond_the_limit_are_refused_before_they_are_read() {
 }
 
 #[tokio::test]
+async fn header_fields_beyond_the_limit_are_refused() {
+    let mut api = empty_api();
+    Arc::get_mut(&mut api).unwrap().limits.header_byte_size = 1024;
+    let mut door = Door::http(&api).await;
+    let long = "x".repeat(2000);
+    let (head, _) = door
+        .ask(&format!("GET /v2 HTTP/1.1\r\na: {long}\r\n\r\n"))
+        .await;
+    assert!(head.starts_with("http/1.1 431"), "{head}");
+}
+
+#[tokio::test]
 async fn chunked_bodies_are_joined() {
     let mut door = Door::http(&empty_api()).await;
     let head =

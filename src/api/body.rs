@@ -1,5 +1,5 @@
-//! Bodies: reading a client's within its limit, and writing an answer as the pieces that it
-//! already consists of.
+//! Bodies, for every door: reading a client's within its limit, and writing an answer as the
+//! pieces that it already consists of.
 
 use std::{
     convert::Infallible,
@@ -9,13 +9,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
-use crate::{
-    api::status::TOO_LARGE,
-    error::{Error, Result},
-};
+use super::status::TOO_LARGE;
+use crate::error::{Error, Result};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The most that a length in a header makes us allocate before the bytes are there.
 const FIRST_RESERVATION: usize = 1 << 20;
@@ -25,7 +25,10 @@ const FIRST_RESERVATION: usize = 1 << 20;
 /// # Errors
 /// Reason [`TOO_LARGE`] if it has, or announces, more than `limit` bytes; `Cancelled` if the client
 /// goes away or breaks the transfer.
-pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes> {
+pub(super) async fn read<B>(body: B, limit: usize) -> Result<Bytes>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let announced = body
         .size_hint()
         .exact()
@@ -33,11 +36,28 @@ pub(super) async fn read(mut body: Incoming, limit: usize) -> Result<Bytes> {
     if let Some(length) = announced {
         within_limit(length, limit)?;
     }
+    read_announced(body, limit, |_| announced).await
+}
+
+/// As [`read`], for a body whose beginning tells its length.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_announced<B>(
+    mut body: B,
+    limit: usize,
+    announced: impl FnOnce(&[u8]) -> Option<usize>,
+) -> Result<Bytes>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let Some(first) = next_chunk(&mut body).await? else {
         return Ok(Bytes::new());
     };
     within_limit(first.len(), limit)?;
-    if announced == Some(first.len()) {
+    let announced = announced(&first);
+    within_limit(announced.unwrap_or(0), limit)?;
+    if body.is_end_stream() {
         return Ok(first);
     }
     let Some(second) = next_chunk(&mut body).await? else {
@@ -74,7 +94,10 @@ fn append(
 }
 
 /// The next piece of data; `None` at the end. Trailers are skipped.
-async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>> {
+async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             Error::cancelled("body_broken", "the request body ended early").with_source(error)
@@ -98,14 +121,14 @@ fn within_limit(length: usize, limit: usize) -> Result<()> {
 
 /// An answer's body: some pieces, sent one after the other without joining them.
 #[derive(Debug, Default)]
-pub(in crate::api) struct Chunks {
+pub(super) struct Chunks {
     chunks: SmallVec<[Bytes; 3]>,
     next: usize,
 }
 
 impl Chunks {
     /// A body of these pieces.
-    pub(in crate::api) fn new(chunks: impl IntoIterator<Item = Bytes>) -> Self {
+    pub(super) fn new(chunks: impl IntoIterator<Item = Bytes>) -> Self {
         Self {
             // An empty piece would be an empty write.
             chunks: chunks
@@ -117,7 +140,7 @@ impl Chunks {
     }
 
     /// Bytes that are still to be sent.
-    pub(in crate::api) fn byte_size(&self) -> u64 {
+    pub(super) fn byte_size(&self) -> u64 {
         let rest = self.chunks.iter().skip(self.next);
         rest.map(|chunk| u64::try_from(chunk.len()).unwrap_or(u64::MAX))
             .sum()
