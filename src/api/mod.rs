@@ -1,1 +1,214 @@
-//! Placeholder.
+//! The front doors: KServe v2 with Triton's extensions over HTTP and gRPC, and the metrics page.
+//! Turns bytes into requests and answers into bytes; decides nothing about models, queues or
+//! devices, and opens no ports of its own.
+
+mod body;
+mod describe;
+pub mod grpc;
+pub mod http;
+mod listener;
+pub mod metrics;
+mod readiness;
+mod request;
+mod status;
+
+use std::sync::Arc;
+
+pub use self::{
+    readiness::{Readiness, Stage},
+    request::{InferRequest, OutputFormats},
+};
+use crate::{
+    admission::Limits,
+    error::{Error, Result},
+    model::Lease,
+    repository::{Registry, Repository},
+};
+
+/// What every front door is handed.
+#[derive(Debug)]
+pub struct Api {
+    /// The model versions there are.
+    pub registry: Arc<Registry>,
+    /// Loads and unloads them.
+    pub repository: Repository,
+    /// Bounds on what clients may send.
+    pub limits: Limits,
+    /// How far the server is in its own life; shared with whoever runs it.
+    pub readiness: Arc<Readiness>,
+    /// Whether the server counts as ready only while every known version is
+    /// (Triton's `--strict-readiness`).
+    pub strict_readiness: bool,
+    /// The server's name in its metadata (Triton's `--id`; Triton's default is `triton`).
+    pub server_name: String,
+    /// The server's version in its metadata.
+    pub server_version: String,
+}
+
+impl Api {
+    /// Whether the server takes inference requests.
+    ///
+    /// # Errors
+    /// `Unavailable` while the server is exiting.
+    fn ready(&self) -> Result<bool> {
+        self.refuse_when_exiting()?;
+        Ok(self.readiness.stage() == Stage::Ready
+            && (!self.strict_readiness || self.registry.all_ready()))
+    }
+
+    /// # Errors
+    /// `Unavailable` while the server is exiting.
+    fn refuse_when_exiting(&self) -> Result<()> {
+        if self.readiness.stage() == Stage::Exiting {
+            return Err(Error::unavailable("exiting", "Server exiting"));
+        }
+        Ok(())
+    }
+
+    /// The model for a request that is about to use it.
+    ///
+    /// # Errors
+    /// As [`Registry::resolve`], and `Unavailable` while the server is exiting.
+    fn resolve(&self, name: &str, version: Option<u64>) -> Result<Lease> {
+        self.refuse_when_exiting()?;
+        self.registry.resolve(name, version)
+    }
+}
+
+/// A version as clients write it; empty asks for the highest one that is ready.
+///
+/// # Errors
+/// `InvalidArgument` unless it is empty or digits that fit 64 bits.
+fn parse_version(text: &str) -> Result<Option<u64>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|_| digits)
+        .map(Some)
+        .ok_or_else(|| {
+            Error::invalid_argument(
+                "model_version",
+                format!(
+                    "failed to get model version from specified version string '{}', version \
+                     should be an integral value > 0",
+                    excerpt(text)
+                ),
+            )
+        })
+}
+
+/// The error for a part of the protocol that this server does not have.
+fn unsupported(extension: &str) -> Error {
+    Error::unimplemented(
+        "unsupported_extension",
+        format!("the '{extension}' extension is not supported by this server"),
+    )
+}
+
+/// The beginning of a client's text, escaped, for messages.
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 64;
+    let mut shown: String = text
+        .chars()
+        .take(MOST)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        model_config::{InputSpec, ModelConfig, OutputSpec, Scheduling, VersionPolicy},
+        tensor::Datatype,
+    };
+
+    /// A front door's state without any model and without a control loop behind it.
+    pub(crate) fn empty_api() -> Arc<Api> {
+        let readiness = Arc::new(Readiness::default());
+        readiness.set(Stage::Ready);
+        Arc::new(Api {
+            registry: Arc::default(),
+            repository: Repository::detached(),
+            limits: Limits::default(),
+            readiness,
+            strict_readiness: true,
+            server_name: "triton".to_owned(),
+            server_version: "1.2.3".to_owned(),
+        })
+    }
+
+    /// A model's configuration with these inputs and one output.
+    pub(crate) fn model_config(
+        max_batch_size: usize,
+        inputs: &[(&str, Datatype, &[i64])],
+    ) -> ModelConfig {
+        ModelConfig {
+            proto: crate::proto::inference::ModelConfig::default(),
+            name: "m".to_owned(),
+            backend: "identity".to_owned(),
+            platform: String::new(),
+            version_policy: VersionPolicy::All,
+            max_batch_size,
+            inputs: inputs
+                .iter()
+                .map(|&(name, datatype, dims)| InputSpec {
+                    name: name.into(),
+                    datatype,
+                    dims: dims.into(),
+                    reshape: None,
+                    optional: false,
+                })
+                .collect(),
+            outputs: vec![OutputSpec {
+                name: "OUT".into(),
+                datatype: Datatype::Fp32,
+                dims: [4].as_slice().into(),
+                reshape: None,
+                label_filename: None,
+            }],
+            scheduling: Scheduling::Default,
+            instance_groups: Vec::new(),
+            parameters: BTreeMap::new(),
+            warmup: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn versions_are_digits_that_fit() {
+        assert_eq!(parse_version("").unwrap(), None);
+        assert_eq!(parse_version("007").unwrap(), Some(7));
+        assert_eq!(
+            parse_version("18446744073709551615").unwrap(),
+            Some(u64::MAX)
+        );
+        for bad in ["+1", "-1", "1.0", "x", "18446744073709551616", " 1"] {
+            assert!(parse_version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn excerpts_are_short_and_escaped() {
+        assert_eq!(excerpt("a\nb"), "a\\nb");
+        assert_eq!(excerpt(&"x".repeat(65)), format!("{}…", "x".repeat(64)));
+    }
+
+    #[test]
+    fn readiness_follows_the_stage() {
+        let api = empty_api();
+        assert!(api.ready().unwrap());
+        api.readiness.set(Stage::Starting);
+        assert!(!api.ready().unwrap());
+        api.readiness.set(Stage::Exiting);
+        assert_eq!(api.ready().unwrap_err().message(), "Server exiting");
+    }
+}

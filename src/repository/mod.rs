@@ -179,6 +179,14 @@ impl<M: Loaded> Repository<M> {
         })
     }
 
+    /// A handle without a control loop behind it: every call answers that the server is exiting.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        Self {
+            commands: mpsc::unbounded_channel().0,
+        }
+    }
+
     async fn ask(&self, command: Command, answer: oneshot::Receiver<Result<()>>) -> Result<()> {
         if self.control.mode != ControlMode::Explicit {
             return Err(Error::unavailable(

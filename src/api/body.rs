@@ -1,0 +1,208 @@
+//! Bodies, for every door: reading a client's within its limit, and writing an answer as the
+//! pieces that it already consists of.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, SizeHint};
+use smallvec::SmallVec;
+
+use super::status::TOO_LARGE;
+use crate::error::{Error, Result};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The most that a length in a header makes us allocate before the bytes are there.
+const FIRST_RESERVATION: usize = 1 << 20;
+
+/// Reads a body whole. One that arrives in one piece is not copied.
+///
+/// # Errors
+/// Reason [`TOO_LARGE`] if it has, or announces, more than `limit` bytes; `Cancelled` if the client
+/// goes away or breaks the transfer.
+pub(super) async fn read<B>(body: B, limit: usize) -> Result<Bytes>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let announced = body
+        .size_hint()
+        .exact()
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if let Some(length) = announced {
+        within_limit(length, limit)?;
+    }
+    read_announced(body, limit, |_| announced).await
+}
+
+/// As [`read`], for a body whose beginning tells its length.
+///
+/// # Errors
+/// As [`read`].
+pub(super) async fn read_announced<B>(
+    mut body: B,
+    limit: usize,
+    announced: impl FnOnce(&[u8]) -> Option<usize>,
+) -> Result<Bytes>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let Some(first) = next_chunk(&mut body).await? else {
+        return Ok(Bytes::new());
+    };
+    within_limit(first.len(), limit)?;
+    let announced = announced(&first);
+    within_limit(announced.unwrap_or(0), limit)?;
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let Some(second) = next_chunk(&mut body).await? else {
+        return Ok(first);
+    };
+    let mut whole = BytesMut::new();
+    append(&mut whole, &first, announced, limit)?;
+    append(&mut whole, &second, announced, limit)?;
+    while let Some(chunk) = next_chunk(&mut body).await? {
+        append(&mut whole, &chunk, announced, limit)?;
+    }
+    Ok(whole.freeze())
+}
+
+/// Appends `chunk`, growing by doubling but never past the announced length.
+fn append(
+    whole: &mut BytesMut,
+    chunk: &[u8],
+    announced: Option<usize>,
+    limit: usize,
+) -> Result<()> {
+    let length = whole.len().saturating_add(chunk.len());
+    within_limit(length, limit)?;
+    if length > whole.capacity() {
+        let doubled = length.max(whole.capacity().saturating_mul(2));
+        let capacity = doubled
+            .max(FIRST_RESERVATION)
+            .min(announced.unwrap_or(doubled))
+            .max(length);
+        whole.reserve(capacity - whole.len());
+    }
+    whole.extend_from_slice(chunk);
+    Ok(())
+}
+
+/// The next piece of data; `None` at the end. Trailers are skipped.
+async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Error::cancelled("body_broken", "the request body ended early").with_source(error)
+        })?;
+        if let Ok(chunk) = frame.into_data() {
+            return Ok(Some(chunk));
+        }
+    }
+    Ok(None)
+}
+
+fn within_limit(length: usize, limit: usize) -> Result<()> {
+    if length <= limit {
+        return Ok(());
+    }
+    Err(Error::resource_exhausted(
+        TOO_LARGE,
+        format!("request body of {length} bytes or more exceeds the limit of {limit} bytes"),
+    ))
+}
+
+/// An answer's body: some pieces, sent one after the other without joining them.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    chunks: SmallVec<[Bytes; 3]>,
+    next: usize,
+}
+
+impl Chunks {
+    /// A body of these pieces.
+    pub(super) fn new(chunks: impl IntoIterator<Item = Bytes>) -> Self {
+        Self {
+            // An empty piece would be an empty write.
+            chunks: chunks
+                .into_iter()
+                .filter(|chunk| !chunk.is_empty())
+                .collect(),
+            next: 0,
+        }
+    }
+
+    /// Bytes that are still to be sent.
+    pub(super) fn byte_size(&self) -> u64 {
+        let rest = self.chunks.iter().skip(self.next);
+        rest.map(|chunk| u64::try_from(chunk.len()).unwrap_or(u64::MAX))
+            .sum()
+    }
+}
+
+impl From<Bytes> for Chunks {
+    fn from(chunk: Bytes) -> Self {
+        Self::new([chunk])
+    }
+}
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.next;
+        let chunk = self.chunks.get_mut(next).map(std::mem::take);
+        self.next += usize::from(chunk.is_some());
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.next == self.chunks.len()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.byte_size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_bounded_by_what_was_announced_and_by_the_limit() {
+        let mut whole = BytesMut::new();
+        append(&mut whole, &[0; 10], Some(1 << 40), usize::MAX).unwrap();
+        assert!(whole.capacity() <= 2 * FIRST_RESERVATION);
+        let mut whole = BytesMut::new();
+        append(&mut whole, &[0; 10], Some(25), 30).unwrap();
+        assert_eq!(whole.capacity(), 25);
+        append(&mut whole, &[0; 15], Some(25), 30).unwrap();
+        let error = append(&mut whole, &[0; 10], None, 30).unwrap_err();
+        assert_eq!(error.reason(), TOO_LARGE);
+    }
+
+    #[test]
+    fn chunks_tell_their_size_and_end_with_the_last_one() {
+        let mut body = Chunks::new([Bytes::from("ab"), Bytes::new(), Bytes::from("c")]);
+        assert_eq!(body.size_hint().exact(), Some(3));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut sent = Vec::new();
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut context) {
+            sent.extend(frame.into_data().unwrap());
+        }
+        assert_eq!((sent, body.is_end_stream()), (b"abc".to_vec(), true));
+        assert!(Chunks::default().is_end_stream());
+    }
+}

@@ -1,0 +1,238 @@
+//! What the server and its models say about themselves, in the protocol's own messages; each door
+//! writes them in its own way.
+
+use super::Api;
+use crate::{
+    error::{Error, Result},
+    inference::{BatchSnapshot, DurationSnapshot},
+    model::Model,
+    model_config::ModelConfig,
+    proto::inference::{self as pb, model_metadata_response::TensorMetadata},
+    tensor::{Datatype, Shape},
+};
+
+/// What is there of Triton's list, in Triton's order and words.
+const EXTENSIONS: [&str; 6] = [
+    "model_repository",
+    "schedule_policy",
+    "model_configuration",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+];
+
+impl Api {
+    /// The server's name, version and extensions.
+    pub(super) fn server_metadata(&self) -> pb::ServerMetadataResponse {
+        pb::ServerMetadataResponse {
+            name: self.server_name.clone(),
+            version: self.server_version.clone(),
+            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// A model's tensors, and its versions that are ready (or only the one asked for).
+    ///
+    /// # Errors
+    /// As [`Api::resolve`].
+    pub(super) fn model_metadata(
+        &self,
+        name: &str,
+        version: Option<u64>,
+    ) -> Result<pb::ModelMetadataResponse> {
+        let model = self.resolve(name, version)?;
+        let versions =
+            version.map_or_else(|| self.registry.ready_versions(name), |only| vec![only]);
+        Ok(model_metadata(model.config(), &versions))
+    }
+
+    /// A model's complete configuration.
+    ///
+    /// # Errors
+    /// As [`Api::resolve`].
+    pub(super) fn model_config(&self, name: &str, version: Option<u64>) -> Result<pb::ModelConfig> {
+        Ok(self.resolve(name, version)?.config().proto.clone())
+    }
+
+    /// What the versions that are ready have done; empty `name` asks for all models.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the model or version that is asked for is not ready, `Unavailable`
+    /// while the server is exiting.
+    pub(super) fn statistics(
+        &self,
+        name: &str,
+        version: Option<u64>,
+    ) -> Result<pb::ModelStatisticsResponse> {
+        self.refuse_when_exiting()?;
+        let mut models = self.registry.ready_models();
+        if !name.is_empty() {
+            models.retain(|model| &**model.name() == name);
+            if models.is_empty() {
+                return Err(not_available(format!(
+                    "requested model '{}' is not available",
+                    super::excerpt(name)
+                )));
+            }
+            models.retain(|model| version.is_none_or(|version| version == model.version()));
+            if models.is_empty() {
+                return Err(not_available(format!(
+                    "requested model version is not available for model '{name}'"
+                )));
+            }
+        }
+        Ok(pb::ModelStatisticsResponse {
+            model_stats: models.iter().map(|model| model_statistics(model)).collect(),
+        })
+    }
+
+    /// The repository index.
+    pub(super) fn index(&self, ready_only: bool) -> pb::RepositoryIndexResponse {
+        let row =
+            |entry: crate::repository::IndexEntry| pb::repository_index_response::ModelIndex {
+                name: entry.name.as_str().to_owned(),
+                version: entry.version.map_or_else(String::new, |v| v.to_string()),
+                state: entry
+                    .state
+                    .map_or_else(String::new, |state| state.name().to_owned()),
+                reason: entry.reason,
+            };
+        pb::RepositoryIndexResponse {
+            models: self
+                .registry
+                .index(ready_only)
+                .into_iter()
+                .map(row)
+                .collect(),
+        }
+    }
+}
+
+/// The error for a `repository_name` in a repository call, which no server of this kind has.
+pub(super) fn named_repository() -> Error {
+    Error::unimplemented(
+        "repository_name",
+        "'repository_name' specification is not supported",
+    )
+}
+
+fn not_available(message: String) -> Error {
+    Error::invalid_argument("statistics_not_available", message)
+}
+
+fn model_metadata(config: &ModelConfig, versions: &[u64]) -> pb::ModelMetadataResponse {
+    let tensor = |name: &str, datatype: Datatype, dims: &Shape| TensorMetadata {
+        name: name.to_owned(),
+        datatype: datatype.name().to_owned(),
+        shape: if config.max_batch_size > 0 {
+            dims.with_leading(-1).to_vec()
+        } else {
+            dims.to_vec()
+        },
+    };
+    pb::ModelMetadataResponse {
+        name: config.name.clone(),
+        versions: versions.iter().map(u64::to_string).collect(),
+        platform: if config.platform.is_empty() {
+            config.backend.clone()
+        } else {
+            config.platform.clone()
+        },
+        inputs: config
+            .inputs
+            .iter()
+            .map(|input| tensor(&input.name, input.datatype, &input.dims))
+            .collect(),
+        outputs: config
+            .outputs
+            .iter()
+            .map(|output| tensor(&output.name, output.datatype, &output.dims))
+            .collect(),
+    }
+}
+
+fn model_statistics(model: &Model) -> pb::ModelStatistics {
+    let snapshot = model.statistics().snapshot();
+    pb::ModelStatistics {
+        name: model.name().as_str().to_owned(),
+        version: model.version().to_string(),
+        last_inference: snapshot.last_inference,
+        inference_count: snapshot.inference_count,
+        execution_count: snapshot.execution_count,
+        inference_stats: Some(pb::InferStatistics {
+            success: duration(snapshot.success),
+            fail: duration(snapshot.fail),
+            queue: duration(snapshot.queue),
+            compute_input: duration(snapshot.compute_input),
+            compute_infer: duration(snapshot.compute_infer),
+            compute_output: duration(snapshot.compute_output),
+            cache_hit: duration(DurationSnapshot::default()),
+            cache_miss: duration(DurationSnapshot::default()),
+        }),
+        batch_stats: snapshot
+            .batches
+            .iter()
+            .map(|(&batch_size, batch)| batch_statistics(batch_size, batch))
+            .collect(),
+        ..pb::ModelStatistics::default()
+    }
+}
+
+fn batch_statistics(batch_size: usize, batch: &BatchSnapshot) -> pb::InferBatchStatistics {
+    pb::InferBatchStatistics {
+        batch_size: u64::try_from(batch_size).unwrap_or(u64::MAX),
+        compute_input: duration(batch.compute_input),
+        compute_infer: duration(batch.compute_infer),
+        compute_output: duration(batch.compute_output),
+    }
+}
+
+fn duration(snapshot: DurationSnapshot) -> Option<pb::StatisticDuration> {
+    Some(pb::StatisticDuration {
+        count: snapshot.count,
+        ns: snapshot.nanoseconds,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::model_metadata;
+    use crate::{
+        api::tests::{empty_api, model_config},
+        tensor::Datatype,
+    };
+
+    #[test]
+    fn lists_only_extensions_that_are_there() {
+        let metadata = empty_api().server_metadata();
+        assert_eq!((&*metadata.name, &*metadata.version), ("triton", "1.2.3"));
+        assert!(
+            metadata
+                .extensions
+                .contains(&"binary_tensor_data".to_owned())
+        );
+        assert!(!metadata.extensions.contains(&"trace".to_owned()));
+    }
+
+    #[test]
+    fn shapes_have_a_batch_dimension_if_the_model_batches() {
+        let shape = |max_batch_size| {
+            let config = model_config(max_batch_size, &[("IN", Datatype::Fp32, &[2])]);
+            let metadata = model_metadata(&config, &[1, 3]);
+            assert_eq!(metadata.platform, "identity");
+            assert_eq!(metadata.versions, ["1", "3"]);
+            metadata.inputs[0].shape.clone()
+        };
+        assert_eq!(shape(0), [2]);
+        assert_eq!(shape(1), [-1, 2]);
+    }
+
+    #[test]
+    fn statistics_of_an_unknown_model_are_an_invalid_argument() {
+        let api = empty_api();
+        let error = api.statistics("m", None).unwrap_err();
+        assert_eq!(error.message(), "requested model 'm' is not available");
+        assert_eq!(error.kind(), crate::error::ErrorKind::InvalidArgument);
+        assert!(api.statistics("", None).unwrap().model_stats.is_empty());
+    }
+}

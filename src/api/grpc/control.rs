@@ -1,0 +1,242 @@
+//! Everything but inference: health, metadata, configuration, statistics and the repository.
+
+use std::collections::HashMap;
+
+use crate::{
+    api::{Api, describe::named_repository, excerpt, parse_version, request::within, unsupported},
+    error::{Error, Result},
+    inference::ModelName,
+    proto::{
+        health::{HealthCheckResponse, health_check_response::ServingStatus},
+        inference::{self as pb, model_repository_parameter::ParameterChoice},
+    },
+    repository::Overrides,
+};
+
+type RepositoryParameters = HashMap<String, pb::ModelRepositoryParameter>;
+
+/// `SERVING` while the server is ready; which service is asked about makes no difference.
+pub(super) fn health(api: &Api) -> HealthCheckResponse {
+    let status = match api.ready() {
+        Ok(true) => ServingStatus::Serving,
+        Ok(false) | Err(_) => ServingStatus::NotServing,
+    };
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}
+
+pub(super) fn server_live(api: &Api) -> Result<pb::ServerLiveResponse> {
+    api.refuse_when_exiting()?;
+    Ok(pb::ServerLiveResponse { live: true })
+}
+
+pub(super) fn server_ready(api: &Api) -> Result<pb::ServerReadyResponse> {
+    Ok(pb::ServerReadyResponse {
+        ready: api.ready()?,
+    })
+}
+
+/// Models that are unknown are not ready, which is not an error.
+pub(super) fn model_ready(
+    api: &Api,
+    request: &pb::ModelReadyRequest,
+) -> Result<pb::ModelReadyResponse> {
+    api.refuse_when_exiting()?;
+    let version = parse_version(&request.version)?;
+    Ok(pb::ModelReadyResponse {
+        ready: api.registry.is_ready(&request.name, version),
+    })
+}
+
+pub(super) fn model_metadata(
+    api: &Api,
+    request: &pb::ModelMetadataRequest,
+) -> Result<pb::ModelMetadataResponse> {
+    api.model_metadata(&request.name, parse_version(&request.version)?)
+}
+
+pub(super) fn model_config(
+    api: &Api,
+    request: &pb::ModelConfigRequest,
+) -> Result<pb::ModelConfigResponse> {
+    let config = api.model_config(&request.name, parse_version(&request.version)?)?;
+    Ok(pb::ModelConfigResponse {
+        config: Some(config),
+    })
+}
+
+pub(super) fn statistics(
+    api: &Api,
+    request: &pb::ModelStatisticsRequest,
+) -> Result<pb::ModelStatisticsResponse> {
+    api.statistics(&request.name, parse_version(&request.version)?)
+}
+
+pub(super) fn index(
+    api: &Api,
+    request: &pb::RepositoryIndexRequest,
+) -> Result<pb::RepositoryIndexResponse> {
+    api.refuse_when_exiting()?;
+    refuse_name(&request.repository_name)?;
+    Ok(api.index(request.ready))
+}
+
+/// Answers when the model is ready.
+pub(super) async fn load(
+    api: &Api,
+    request: pb::RepositoryModelLoadRequest,
+) -> Result<pb::RepositoryModelLoadResponse> {
+    api.refuse_when_exiting()?;
+    refuse_name(&request.repository_name)?;
+    let model = ModelName::new(&request.model_name)?;
+    let overrides = overrides(request.parameters, api.limits.config_byte_size)?;
+    api.repository.load(model, overrides).await?;
+    Ok(pb::RepositoryModelLoadResponse {})
+}
+
+/// Answers before the model's last request has finished.
+pub(super) async fn unload(
+    api: &Api,
+    request: pb::RepositoryModelUnloadRequest,
+) -> Result<pb::RepositoryModelUnloadResponse> {
+    api.refuse_when_exiting()?;
+    refuse_name(&request.repository_name)?;
+    let model = ModelName::new(&request.model_name)?;
+    let unload_dependents = unload_dependents(&request.parameters)?;
+    api.repository.unload(model, unload_dependents).await?;
+    Ok(pb::RepositoryModelUnloadResponse {})
+}
+
+fn refuse_name(repository: &str) -> Result<()> {
+    if repository.is_empty() {
+        Ok(())
+    } else {
+        Err(named_repository())
+    }
+}
+
+fn overrides(parameters: RepositoryParameters, config_byte_size: usize) -> Result<Overrides> {
+    let mut overrides = Overrides::default();
+    for (name, value) in parameters {
+        match (name.as_str(), value.parameter_choice) {
+            ("config", Some(ParameterChoice::StringParam(config))) => {
+                within(
+                    "length of parameter 'config'",
+                    config.len(),
+                    config_byte_size,
+                )?;
+                overrides.config = Some(config);
+            }
+            ("config", _) => return Err(wrong_type("config", "string_param")),
+            (name, _) if name.starts_with("file:") => {
+                return Err(unsupported("model_repository(file override)"));
+            }
+            (name, _) => return Err(unknown_parameter(name)),
+        }
+    }
+    Ok(overrides)
+}
+
+fn unload_dependents(parameters: &RepositoryParameters) -> Result<bool> {
+    let mut dependents = false;
+    for (name, value) in parameters {
+        match (name.as_str(), &value.parameter_choice) {
+            ("unload_dependents", Some(ParameterChoice::BoolParam(value))) => dependents = *value,
+            ("unload_dependents", _) => return Err(wrong_type(name, "bool_param")),
+            (name, _) => return Err(unknown_parameter(name)),
+        }
+    }
+    Ok(dependents)
+}
+
+fn wrong_type(name: &str, expected: &str) -> Error {
+    Error::invalid_argument(
+        "parameter_type",
+        format!("invalid value type for '{name}' parameter, expected {expected}."),
+    )
+}
+
+fn unknown_parameter(name: &str) -> Error {
+    Error::invalid_argument(
+        "unknown_parameter",
+        format!("unrecognized parameter '{}' in request", excerpt(name)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{Stage, tests::empty_api},
+        error::ErrorKind,
+    };
+
+    fn parameters(name: &str, choice: ParameterChoice) -> RepositoryParameters {
+        let value = pb::ModelRepositoryParameter {
+            parameter_choice: Some(choice),
+        };
+        HashMap::from([(name.to_owned(), value)])
+    }
+
+    #[test]
+    fn an_unknown_model_is_not_ready_without_an_error() {
+        let request = |version: &str| pb::ModelReadyRequest {
+            name: "m".to_owned(),
+            version: version.to_owned(),
+        };
+        assert!(!model_ready(&empty_api(), &request("")).unwrap().ready);
+        assert!(model_ready(&empty_api(), &request("x")).is_err());
+    }
+
+    #[test]
+    fn an_exiting_server_is_unavailable_but_its_health_check_answers() {
+        let api = empty_api();
+        assert_eq!(health(&api).status(), ServingStatus::Serving);
+        api.readiness.set(Stage::Exiting);
+        assert_eq!(health(&api).status(), ServingStatus::NotServing);
+        assert_eq!(
+            server_live(&api).unwrap_err().kind(),
+            ErrorKind::Unavailable
+        );
+    }
+
+    #[test]
+    fn load_takes_a_configuration_and_refuses_the_rest() {
+        let config = parameters("config", ParameterChoice::StringParam("{}".to_owned()));
+        assert_eq!(overrides(config, 8).unwrap().config.as_deref(), Some("{}"));
+        for (name, choice, kind) in [
+            (
+                "config",
+                ParameterChoice::BoolParam(true),
+                ErrorKind::InvalidArgument,
+            ),
+            (
+                "config",
+                ParameterChoice::StringParam("123456789".to_owned()),
+                ErrorKind::InvalidArgument,
+            ),
+            (
+                "x",
+                ParameterChoice::BoolParam(true),
+                ErrorKind::InvalidArgument,
+            ),
+            (
+                "file:1/m.onnx",
+                ParameterChoice::BytesParam(vec![]),
+                ErrorKind::Unimplemented,
+            ),
+        ] {
+            let error = overrides(parameters(name, choice), 8).unwrap_err();
+            assert_eq!(error.kind(), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn unload_takes_one_boolean() {
+        let yes = parameters("unload_dependents", ParameterChoice::BoolParam(true));
+        assert!(unload_dependents(&yes).unwrap());
+        let wrong = parameters("unload_dependents", ParameterChoice::Int64Param(1));
+        assert!(unload_dependents(&wrong).is_err());
+    }
+}

@@ -1,0 +1,309 @@
+//! `ModelInfer`: from the message to the model and back. Raw tensors stay slices of the received
+//! message on the way in, and of the answer's slab on the way out.
+
+use std::{collections::HashMap, vec};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::contents;
+use crate::{
+    admission::Limits,
+    api::{
+        Api, InferRequest, excerpt, parse_version,
+        request::{OptionName, Options, duplicate_input, no_shared_memory, push_output, within},
+        unsupported,
+    },
+    error::{Error, Result},
+    inference::{Input, Parameter, Parameters, Response},
+    proto::inference::{
+        self as pb,
+        infer_parameter::ParameterChoice,
+        model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
+        model_infer_response::InferOutputTensor,
+    },
+    tensor::{Buffer, Datatype, Shape, Tensor},
+};
+
+type WireParameters = HashMap<String, pb::InferParameter>;
+
+/// A parameter that only streams have a use for, which clients may send anyway.
+const FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
+
+/// Answers an inference request. Dropping the future cancels it.
+pub(super) async fn infer(
+    api: &Api,
+    message: pb::ModelInferRequest,
+) -> Result<pb::ModelInferResponse> {
+    let version = parse_version(&message.model_version)?;
+    let lease = api.resolve(&message.model_name, version)?;
+    let request = read(message, &api.limits)?;
+    let id = request.id.clone();
+    let response = request.run(&lease).await?;
+    write(id, lease.name(), lease.version(), response)
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// `InvalidArgument` if it goes beyond `limits` or breaks the rules on tensor contents,
+/// `Unimplemented` for extensions that this server does not have.
+fn read(message: pb::ModelInferRequest, limits: &Limits) -> Result<InferRequest> {
+    within(
+        "number of inputs",
+        message.inputs.len(),
+        limits.tensors_per_request,
+    )?;
+    within(
+        "number of outputs",
+        message.outputs.len(),
+        limits.tensors_per_request,
+    )?;
+    within("length of 'id'", message.id.len(), limits.text_byte_size)?;
+    Ok(InferRequest {
+        options: read_options(message.parameters, limits)?,
+        inputs: read_inputs(
+            message.inputs,
+            message.raw_input_contents,
+            &message.model_name,
+            limits,
+        )?,
+        outputs: read_outputs(message.outputs, limits)?,
+        id: message.id,
+        ..InferRequest::default()
+    })
+}
+
+fn read_inputs(
+    inputs: Vec<InferInputTensor>,
+    raw: Vec<Bytes>,
+    model: &str,
+    limits: &Limits,
+) -> Result<SmallVec<[Input; 2]>> {
+    let mut raw = (!raw.is_empty()).then(|| raw.into_iter());
+    let mut read = SmallVec::<[Input; 2]>::new();
+    for input in inputs {
+        within(
+            "length of an input's name",
+            input.name.len(),
+            limits.text_byte_size,
+        )?;
+        within(
+            "number of dimensions",
+            input.shape.len(),
+            limits.dims_per_tensor,
+        )?;
+        within(
+            "number of parameters",
+            input.parameters.len(),
+            limits.parameters,
+        )?;
+        if read.iter().any(|other| other.name == input.name) {
+            return Err(duplicate_input(&input.name));
+        }
+        if has_shared_memory(&input.parameters) {
+            return Err(no_shared_memory());
+        }
+        let datatype = datatype(&input)?;
+        let data = data(&input, datatype, raw.as_mut(), model)?;
+        let tensor = Tensor {
+            datatype,
+            shape: Shape::new(input.shape),
+            data,
+        };
+        read.push(Input::new(input.name, tensor));
+    }
+    Ok(read)
+}
+
+fn datatype(input: &InferInputTensor) -> Result<Datatype> {
+    Datatype::from_name(&input.datatype).ok_or_else(|| {
+        refuse(format!(
+            "unknown datatype '{}' of input '{}'",
+            excerpt(&input.datatype),
+            excerpt(&input.name)
+        ))
+    })
+}
+
+/// An input's bytes: the next raw entry if the message has any, otherwise its typed contents.
+fn data(
+    input: &InferInputTensor,
+    datatype: Datatype,
+    raw: Option<&mut vec::IntoIter<Bytes>>,
+    model: &str,
+) -> Result<Buffer> {
+    let typed = input.contents.as_ref();
+    let Some(raw) = raw else {
+        let Some(typed) = typed else {
+            return Err(no_data(&input.name, model));
+        };
+        return contents::to_bytes(typed, datatype)
+            .map(Buffer::from)
+            .map_err(|error| error.prefixed(format_args!("input '{}': ", excerpt(&input.name))));
+    };
+    if typed.is_some_and(contents::is_filled) {
+        return Err(refuse(format!(
+            "contents field must not be specified when using raw_input_contents for '{}' for \
+             model '{model}'",
+            excerpt(&input.name)
+        )));
+    }
+    raw.next()
+        .map(Buffer::Host)
+        .ok_or_else(|| no_data(&input.name, model))
+}
+
+fn no_data(input: &str, model: &str) -> Error {
+    refuse(format!(
+        "unable to find data for input tensor '{}' for model '{model}' in request.",
+        excerpt(input)
+    ))
+}
+
+fn read_outputs(
+    outputs: Vec<InferRequestedOutputTensor>,
+    limits: &Limits,
+) -> Result<Option<Vec<String>>> {
+    if outputs.is_empty() {
+        return Ok(None);
+    }
+    let mut names = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        within(
+            "length of an output's name",
+            output.name.len(),
+            limits.text_byte_size,
+        )?;
+        within(
+            "number of parameters",
+            output.parameters.len(),
+            limits.parameters,
+        )?;
+        if has_shared_memory(&output.parameters) {
+            return Err(no_shared_memory());
+        }
+        if output.parameters.contains_key("classification") {
+            return Err(unsupported("classification"));
+        }
+        push_output(&mut names, output.name)?;
+    }
+    Ok(Some(names))
+}
+
+fn has_shared_memory(parameters: &WireParameters) -> bool {
+    parameters
+        .keys()
+        .any(|name| name.starts_with("shared_memory_"))
+}
+
+fn read_options(parameters: WireParameters, limits: &Limits) -> Result<Options> {
+    within("number of parameters", parameters.len(), limits.parameters)?;
+    let mut options = Options::default();
+    for (name, value) in parameters {
+        within(
+            "length of a parameter's name",
+            name.len(),
+            limits.text_byte_size,
+        )?;
+        let value = parameter(&name, value, limits)?;
+        if name == FINAL_RESPONSE {
+            if !matches!(value, Parameter::Bool(_)) {
+                return Err(parameter_type(&name, "bool_param"));
+            }
+            continue;
+        }
+        let name = OptionName::new(&name);
+        if let (OptionName::Custom(name), Parameter::Uint(_)) = (&name, &value) {
+            return Err(parameter_type(
+                name,
+                "bool_param, int64_param, string_param or double_param",
+            ));
+        }
+        options.set(name, value)?;
+    }
+    Ok(options)
+}
+
+fn parameter(name: &str, value: pb::InferParameter, limits: &Limits) -> Result<Parameter> {
+    Ok(match value.parameter_choice {
+        Some(ParameterChoice::BoolParam(value)) => Parameter::Bool(value),
+        Some(ParameterChoice::Int64Param(value)) => Parameter::Int(value),
+        Some(ParameterChoice::Uint64Param(value)) => Parameter::Uint(value),
+        Some(ParameterChoice::DoubleParam(value)) => Parameter::Double(value),
+        Some(ParameterChoice::StringParam(value)) => {
+            within("length of a parameter", value.len(), limits.text_byte_size)?;
+            Parameter::String(value)
+        }
+        None => return Err(parameter_type(name, "a value")),
+    })
+}
+
+fn parameter_type(name: &str, expected: &str) -> Error {
+    refuse(format!(
+        "invalid value type for '{}' parameter, expected {expected}.",
+        excerpt(name)
+    ))
+}
+
+/// Writes an answer: every output raw, in order, one entry each.
+///
+/// # Errors
+/// `Internal` for an output that is not in host memory.
+fn write(
+    id: String,
+    model: &str,
+    version: u64,
+    response: Response,
+) -> Result<pb::ModelInferResponse> {
+    let count = response.outputs.len();
+    let mut message = pb::ModelInferResponse {
+        model_name: model.to_owned(),
+        model_version: version.to_string(),
+        id,
+        parameters: write_parameters(response.parameters),
+        outputs: Vec::with_capacity(count),
+        raw_output_contents: Vec::with_capacity(count),
+    };
+    for output in response.outputs {
+        let Some(bytes) = output.tensor.data.to_host_bytes() else {
+            return Err(Error::internal(
+                "output_not_on_host",
+                format!("output '{}' is not in host memory", output.name),
+            ));
+        };
+        message.raw_output_contents.push(bytes);
+        message.outputs.push(InferOutputTensor {
+            name: String::from(&*output.name),
+            datatype: output.tensor.datatype.name().to_owned(),
+            shape: output.tensor.shape.to_vec(),
+            ..InferOutputTensor::default()
+        });
+    }
+    Ok(message)
+}
+
+fn write_parameters(parameters: Parameters) -> WireParameters {
+    let choice = |value| match value {
+        Parameter::Bool(value) => ParameterChoice::BoolParam(value),
+        Parameter::Int(value) => ParameterChoice::Int64Param(value),
+        Parameter::Uint(value) => ParameterChoice::Uint64Param(value),
+        Parameter::Double(value) => ParameterChoice::DoubleParam(value),
+        Parameter::String(value) => ParameterChoice::StringParam(value),
+    };
+    parameters
+        .into_iter()
+        .map(|(name, value)| {
+            let parameter_choice = Some(choice(value));
+            (name, pb::InferParameter { parameter_choice })
+        })
+        .collect()
+}
+
+fn refuse(message: String) -> Error {
+    Error::invalid_argument("grpc_request", message)
+}
+
+#[cfg(test)]
+#[path = "infer_tests.rs"]
+mod tests;

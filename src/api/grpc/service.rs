@@ -1,0 +1,223 @@
+//! The generated service traits, each method handed on to where it is written.
+
+use std::time::Instant;
+
+use tonic::{Request, Response, Status, Streaming, async_trait, codegen::tokio_stream};
+
+use super::{Door, control, infer};
+use crate::{
+    api::{status, unsupported},
+    error::Result,
+    proto::{
+        health::{HealthCheckRequest, HealthCheckResponse, health_server::Health},
+        inference::{self as pb, grpc_inference_service_server::GrpcInferenceService},
+    },
+};
+
+type Reply<T> = std::result::Result<Response<T>, Status>;
+
+/// Ends a call: one line in the log, and the error as a status.
+fn reply<T>(method: &'static str, started: Option<Instant>, result: Result<T>) -> Reply<T> {
+    let reply = result.map_err(|error| status::grpc(&error));
+    log_call(method, started, reply.as_ref().err());
+    reply.map(Response::new)
+}
+
+/// One line a call, if it is wanted.
+pub(super) fn log_call(method: &str, started: Option<Instant>, status: Option<&Status>) {
+    if let Some(started) = started {
+        let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let code = status.map_or(tonic::Code::Ok, Status::code);
+        tracing::debug!(method, ?code, microseconds, "grpc");
+    }
+}
+
+/// When the call began, if its line is wanted.
+pub(super) fn started() -> Option<Instant> {
+    tracing::enabled!(tracing::Level::DEBUG).then(Instant::now)
+}
+
+#[async_trait]
+impl Health for Door {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> Reply<HealthCheckResponse> {
+        reply("Check", started(), Ok(control::health(&self.0)))
+    }
+}
+
+#[async_trait]
+impl GrpcInferenceService for Door {
+    /// Not on the way of a request: the door answers this method in `unary`, with fewer copies.
+    async fn model_infer(
+        &self,
+        request: Request<pb::ModelInferRequest>,
+    ) -> Reply<pb::ModelInferResponse> {
+        let started = started();
+        let result = infer::infer(&self.0, request.into_inner()).await;
+        reply("ModelInfer", started, result)
+    }
+
+    type ModelStreamInferStream =
+        tokio_stream::Empty<std::result::Result<pb::ModelStreamInferResponse, Status>>;
+
+    async fn model_stream_infer(
+        &self,
+        _: Request<Streaming<pb::ModelInferRequest>>,
+    ) -> Reply<Self::ModelStreamInferStream> {
+        Err(status::grpc(&unsupported("ModelStreamInfer")))
+    }
+
+    async fn server_live(
+        &self,
+        _: Request<pb::ServerLiveRequest>,
+    ) -> Reply<pb::ServerLiveResponse> {
+        reply("ServerLive", started(), control::server_live(&self.0))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<pb::ServerReadyRequest>,
+    ) -> Reply<pb::ServerReadyResponse> {
+        reply("ServerReady", started(), control::server_ready(&self.0))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<pb::ModelReadyRequest>,
+    ) -> Reply<pb::ModelReadyResponse> {
+        let started = started();
+        reply(
+            "ModelReady",
+            started,
+            control::model_ready(&self.0, request.get_ref()),
+        )
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<pb::ServerMetadataRequest>,
+    ) -> Reply<pb::ServerMetadataResponse> {
+        reply("ServerMetadata", started(), Ok(self.0.server_metadata()))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<pb::ModelMetadataRequest>,
+    ) -> Reply<pb::ModelMetadataResponse> {
+        let started = started();
+        reply(
+            "ModelMetadata",
+            started,
+            control::model_metadata(&self.0, request.get_ref()),
+        )
+    }
+
+    async fn model_config(
+        &self,
+        request: Request<pb::ModelConfigRequest>,
+    ) -> Reply<pb::ModelConfigResponse> {
+        let started = started();
+        reply(
+            "ModelConfig",
+            started,
+            control::model_config(&self.0, request.get_ref()),
+        )
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<pb::ModelStatisticsRequest>,
+    ) -> Reply<pb::ModelStatisticsResponse> {
+        let started = started();
+        reply(
+            "ModelStatistics",
+            started,
+            control::statistics(&self.0, request.get_ref()),
+        )
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<pb::RepositoryIndexRequest>,
+    ) -> Reply<pb::RepositoryIndexResponse> {
+        let started = started();
+        reply(
+            "RepositoryIndex",
+            started,
+            control::index(&self.0, request.get_ref()),
+        )
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<pb::RepositoryModelLoadRequest>,
+    ) -> Reply<pb::RepositoryModelLoadResponse> {
+        let started = started();
+        let result = control::load(&self.0, request.into_inner()).await;
+        reply("RepositoryModelLoad", started, result)
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<pb::RepositoryModelUnloadRequest>,
+    ) -> Reply<pb::RepositoryModelUnloadResponse> {
+        let started = started();
+        let result = control::unload(&self.0, request.into_inner()).await;
+        reply("RepositoryModelUnload", started, result)
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        _: Request<pb::SystemSharedMemoryStatusRequest>,
+    ) -> Reply<pb::SystemSharedMemoryStatusResponse> {
+        Err(status::grpc(&unsupported("system_shared_memory")))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        _: Request<pb::SystemSharedMemoryRegisterRequest>,
+    ) -> Reply<pb::SystemSharedMemoryRegisterResponse> {
+        Err(status::grpc(&unsupported("system_shared_memory")))
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        _: Request<pb::SystemSharedMemoryUnregisterRequest>,
+    ) -> Reply<pb::SystemSharedMemoryUnregisterResponse> {
+        Err(status::grpc(&unsupported("system_shared_memory")))
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        _: Request<pb::CudaSharedMemoryStatusRequest>,
+    ) -> Reply<pb::CudaSharedMemoryStatusResponse> {
+        Err(status::grpc(&unsupported("cuda_shared_memory")))
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<pb::CudaSharedMemoryRegisterRequest>,
+    ) -> Reply<pb::CudaSharedMemoryRegisterResponse> {
+        Err(status::grpc(&unsupported("cuda_shared_memory")))
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<pb::CudaSharedMemoryUnregisterRequest>,
+    ) -> Reply<pb::CudaSharedMemoryUnregisterResponse> {
+        Err(status::grpc(&unsupported("cuda_shared_memory")))
+    }
+
+    async fn trace_setting(
+        &self,
+        _: Request<pb::TraceSettingRequest>,
+    ) -> Reply<pb::TraceSettingResponse> {
+        Err(status::grpc(&unsupported("trace")))
+    }
+
+    async fn log_settings(
+        &self,
+        _: Request<pb::LogSettingsRequest>,
+    ) -> Reply<pb::LogSettingsResponse> {
+        Err(status::grpc(&unsupported("logging")))
+    }
+}

@@ -1,0 +1,119 @@
+//! The gRPC door on a real socket, with no model behind it.
+
+use std::sync::Arc;
+
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    api::{Api, Stage, grpc, tests::empty_api},
+    error::Result,
+    proto::{
+        health::{HealthCheckRequest, health_client::HealthClient},
+        inference::{self as pb, grpc_inference_service_client::GrpcInferenceServiceClient},
+    },
+};
+
+struct Door {
+    channel: Channel,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<Result<()>>,
+}
+
+impl Door {
+    async fn grpc(api: &Arc<Api>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = grpc::serve(listener, Arc::clone(api), async { drop(stopped.await) });
+        let served = tokio::spawn(served);
+        Self {
+            channel: Endpoint::from_shared(address)
+                .unwrap()
+                .connect()
+                .await
+                .unwrap(),
+            stop,
+            served,
+        }
+    }
+
+    fn inference(&self) -> GrpcInferenceServiceClient<Channel> {
+        GrpcInferenceServiceClient::new(self.channel.clone())
+    }
+}
+
+#[tokio::test]
+async fn grpc_answers_without_any_model() {
+    let api = empty_api();
+    let door = Door::grpc(&api).await;
+    let mut client = door.inference();
+    let live = client.server_live(pb::ServerLiveRequest {}).await;
+    assert!(live.unwrap().get_ref().live);
+    let ready = client.model_ready(pb::ModelReadyRequest {
+        name: "m".to_owned(),
+        version: String::new(),
+    });
+    assert!(!ready.await.unwrap().get_ref().ready);
+    let infer = |version: &str| pb::ModelInferRequest {
+        model_name: "m".to_owned(),
+        model_version: version.to_owned(),
+        ..Default::default()
+    };
+    let unknown = client.model_infer(infer("")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert_eq!(
+        unknown.message(),
+        "Request for unknown model: 'm' is not found"
+    );
+    let version = client.model_infer(infer("x")).await.unwrap_err();
+    assert_eq!(version.code(), Code::InvalidArgument);
+    let logging = client.log_settings(pb::LogSettingsRequest::default()).await;
+    assert_eq!(logging.unwrap_err().code(), Code::Unimplemented);
+    let stream = client
+        .model_stream_infer(tonic::codegen::tokio_stream::empty())
+        .await;
+    assert_eq!(stream.unwrap_err().code(), Code::Unimplemented);
+    let named = client.repository_index(pb::RepositoryIndexRequest {
+        repository_name: "r".to_owned(),
+        ready: false,
+    });
+    assert_eq!(named.await.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn messages_beyond_the_limit_are_refused() {
+    let mut api = empty_api();
+    Arc::get_mut(&mut api).unwrap().limits.request_byte_size = 1000;
+    let door = Door::grpc(&api).await;
+    let large = pb::ModelInferRequest {
+        raw_input_contents: vec![vec![0; 100_000].into()],
+        ..Default::default()
+    };
+    let error = door.inference().model_infer(large).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn an_exiting_server_is_unavailable_and_then_closes() {
+    let api = empty_api();
+    let door = Door::grpc(&api).await;
+    let mut health = HealthClient::new(door.channel.clone());
+    let serving = health.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(serving.get_ref().status, 1);
+    api.readiness.set(Stage::Exiting);
+    let error = door
+        .inference()
+        .model_infer(pb::ModelInferRequest::default())
+        .await;
+    let error = error.unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::Unavailable, "Server exiting")
+    );
+    door.stop.send(()).unwrap();
+    door.served.await.unwrap().unwrap();
+}

@@ -1,0 +1,305 @@
+//! `ModelInfer` on the wire. The generated service would take memory for as much as a message
+//! claims to have, copy every frame on the way in and every tensor on the way out; here memory
+//! grows with what arrives, a message in one frame is used where it is, and large tensors are sent
+//! from where they are.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::{
+    HeaderMap,
+    body::{Body as HttpBody, Frame},
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use prost::{
+    Message,
+    encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
+};
+use smallvec::SmallVec;
+use tonic::{Status, body::Body};
+
+use super::{
+    Door, infer,
+    service::{log_call, started},
+};
+use crate::{
+    api::{
+        body::{Chunks, read_announced},
+        status,
+    },
+    error::{Error, Result},
+    proto::inference as pb,
+};
+
+/// The method's path.
+pub(super) const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+
+/// In front of each message: whether it is compressed (one byte) and its length (four, big-endian).
+const PREFIX_BYTE_SIZE: usize = 5;
+/// The largest message that gRPC clients can take.
+pub(super) const RESPONSE_BYTE_SIZE: usize = 0x7fff_ffff;
+/// The number of `raw_output_contents` in `ModelInferResponse`, its last field.
+const RAW_OUTPUT_CONTENTS: u32 = 6;
+/// Tensors below this are copied into the message: that is cheaper than a frame of their own.
+const COPY_BYTE_SIZE: usize = 4096;
+
+/// Answers one call. Dropping the future cancels the inference.
+pub(super) async fn model_infer(
+    door: Door,
+    request: http::Request<Body>,
+) -> std::result::Result<http::Response<Body>, Infallible> {
+    let started = started();
+    let result = answer(&door, request).await;
+    let result = result.map_err(|error| status::grpc(&error));
+    log_call("ModelInfer", started, result.as_ref().err());
+    Ok(result.map_or_else(Status::into_http, respond))
+}
+
+async fn answer(Door(api): &Door, request: http::Request<Body>) -> Result<Chunks> {
+    refuse_compression(request.headers())?;
+    let limit = api.limits.request_byte_size;
+    let body = read_announced(
+        request.into_body(),
+        limit.saturating_add(PREFIX_BYTE_SIZE),
+        announced,
+    );
+    let message = decode(body.await?)?;
+    encode(infer::infer(api, message).await?, RESPONSE_BYTE_SIZE)
+}
+
+fn respond(chunks: Chunks) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::new(Reply {
+        chunks,
+        ended: false,
+    }));
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(CONTENT_TYPE, grpc);
+    response
+}
+
+fn refuse_compression(headers: &HeaderMap) -> Result<()> {
+    match headers.get("grpc-encoding") {
+        Some(encoding) if encoding != "identity" => Err(compressed()),
+        _ => Ok(()),
+    }
+}
+
+fn compressed() -> Error {
+    Error::unimplemented(
+        "compressed_message",
+        "compressed request messages are not supported by this server",
+    )
+}
+
+/// The length of the body that begins like this; `None` if that is not yet known.
+fn announced(start: &[u8]) -> Option<usize> {
+    let (prefix, _) = start.split_first_chunk::<PREFIX_BYTE_SIZE>()?;
+    let [_, length @ ..] = *prefix;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    Some(length.saturating_add(PREFIX_BYTE_SIZE))
+}
+
+/// The only message of a body.
+///
+/// # Errors
+/// `InvalidArgument` for anything but one whole message, `Unimplemented` for a compressed one.
+fn decode(mut body: Bytes) -> Result<pb::ModelInferRequest> {
+    if announced(&body) != Some(body.len()) {
+        return Err(malformed("the body is not one whole message"));
+    }
+    if body.split_to(PREFIX_BYTE_SIZE).first() != Some(&0) {
+        return Err(compressed());
+    }
+    pb::ModelInferRequest::decode(body).map_err(|error| malformed(&error.to_string()))
+}
+
+fn malformed(why: &str) -> Error {
+    Error::invalid_argument(
+        "malformed_message",
+        format!("failed to decode the request message: {why}"),
+    )
+}
+
+/// One message with its prefix, large tensors left where they are.
+///
+/// # Errors
+/// `InvalidArgument` if it is larger than `limit`.
+fn encode(mut message: pb::ModelInferResponse, limit: usize) -> Result<Chunks> {
+    let tensors = std::mem::take(&mut message.raw_output_contents);
+    let byte_size = message.encoded_len() + tensors.iter().map(field_byte_size).sum::<usize>();
+    let length = u32::try_from(byte_size)
+        .ok()
+        .filter(|_| byte_size <= limit)
+        .ok_or_else(|| {
+            Error::invalid_argument(
+                "response_too_large",
+                format!("response of {byte_size} bytes exceeds the limit of {limit} bytes"),
+            )
+        })?;
+    let copied = tensors
+        .iter()
+        .map(Bytes::len)
+        .filter(|&size| size < COPY_BYTE_SIZE);
+    let reserved = PREFIX_BYTE_SIZE
+        + message.encoded_len()
+        + copied.sum::<usize>()
+        + tensors.len() * MOST_FIELD_PREFIX;
+    let mut out = BytesMut::with_capacity(reserved);
+    out.put_u8(0);
+    out.put_u32(length);
+    // What `reserved` counted has room for it.
+    message.encode_raw(&mut out);
+    let mut chunks = SmallVec::<[Bytes; 3]>::new();
+    for tensor in tensors {
+        encode_key(RAW_OUTPUT_CONTENTS, WireType::LengthDelimited, &mut out);
+        encode_varint(as_u64(tensor.len()), &mut out);
+        if tensor.len() < COPY_BYTE_SIZE {
+            out.put_slice(&tensor);
+        } else {
+            chunks.push(out.split().freeze());
+            chunks.push(tensor);
+        }
+    }
+    chunks.push(out.freeze());
+    Ok(Chunks::new(chunks))
+}
+
+/// Bytes that the key and the length of a field can take.
+const MOST_FIELD_PREFIX: usize = 11;
+
+fn field_byte_size(tensor: &Bytes) -> usize {
+    key_len(RAW_OUTPUT_CONTENTS) + encoded_len_varint(as_u64(tensor.len())) + tensor.len()
+}
+
+fn as_u64(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+/// A message and the trailers of success.
+struct Reply {
+    chunks: Chunks,
+    ended: bool,
+}
+
+impl HttpBody for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        if let Some(frame) = ready!(Pin::new(&mut self.chunks).poll_frame(context)) {
+            return Poll::Ready(Some(frame));
+        }
+        if std::mem::replace(&mut self.ended, true) {
+            return Poll::Ready(None);
+        }
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn response(sizes: &[usize]) -> pb::ModelInferResponse {
+        pb::ModelInferResponse {
+            model_name: "m".to_owned(),
+            model_version: "1".to_owned(),
+            raw_output_contents: sizes
+                .iter()
+                .map(|&size| Bytes::from(vec![7; size]))
+                .collect(),
+            ..Default::default()
+        }
+    }
+
+    async fn collect(chunks: Chunks) -> Bytes {
+        chunks.collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn an_encoded_answer_is_the_message_as_protobuf_has_it() {
+        for sizes in [
+            &[][..],
+            &[0],
+            &[1, 2],
+            &[COPY_BYTE_SIZE, 3, COPY_BYTE_SIZE + 1],
+            &[COPY_BYTE_SIZE - 1, 100_000],
+        ] {
+            let message = response(sizes);
+            let sent = collect(encode(message.clone(), usize::MAX).unwrap()).await;
+            assert_eq!(announced(&sent), Some(sent.len()));
+            let expected = message.encode_to_vec();
+            assert_eq!(sent[PREFIX_BYTE_SIZE..], expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn large_tensors_are_sent_from_where_they_are() {
+        let message = response(&[COPY_BYTE_SIZE]);
+        let place = message.raw_output_contents[0].as_ptr();
+        let mut chunks = encode(message, usize::MAX).unwrap();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut places = Vec::new();
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut chunks).poll_frame(&mut context) {
+            places.push(frame.into_data().unwrap().as_ptr());
+        }
+        assert!(places.contains(&place));
+    }
+
+    #[test]
+    fn an_answer_beyond_the_limit_is_refused() {
+        assert!(encode(response(&[100]), 50).is_err());
+    }
+
+    #[test]
+    fn a_body_is_one_whole_plain_message() {
+        let message = pb::ModelInferRequest {
+            model_name: "m".to_owned(),
+            raw_input_contents: vec![Bytes::from_static(b"abc")],
+            ..Default::default()
+        };
+        let frame = |flag: u8, length: u32, message: &[u8]| {
+            let body = [&[flag], &length.to_be_bytes()[..], message].concat();
+            Bytes::from(body)
+        };
+        let encoded = message.encode_to_vec();
+        let length = u32::try_from(encoded.len()).unwrap();
+        let body = frame(0, length, &encoded);
+        let decoded = decode(body.clone()).unwrap();
+        assert_eq!(decoded, message);
+        let span = body.as_ptr_range();
+        assert!(span.contains(&decoded.raw_input_contents[0].as_ptr()));
+        let kind = |body| decode(body).unwrap_err().kind();
+        use crate::error::ErrorKind::{InvalidArgument, Unimplemented};
+        assert_eq!(kind(frame(1, length, &encoded)), Unimplemented);
+        assert_eq!(kind(frame(0, length + 1, &encoded)), InvalidArgument);
+        assert_eq!(kind(frame(0, 1, b"\xff")), InvalidArgument);
+        assert_eq!(kind(Bytes::from_static(b"\0\0")), InvalidArgument);
+        assert_eq!(kind(Bytes::new()), InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn a_length_that_is_only_claimed_takes_no_memory() {
+        let start = Bytes::from_static(b"\0\x7f\xff\xff\xf0abc");
+        let body = Chunks::new([start.clone(), Bytes::from_static(b"d")]);
+        let read = read_announced(body, usize::MAX, announced).await.unwrap();
+        assert_eq!(read, &b"\0\x7f\xff\xff\xf0abcd"[..]);
+        let error = read_announced(Chunks::new([start]), 1 << 20, announced).await;
+        assert_eq!(error.unwrap_err().reason(), status::TOO_LARGE);
+    }
+}

@@ -1,0 +1,77 @@
+//! Answers: status, content type and body.
+
+use bytes::Bytes;
+use hyper::{
+    Response, StatusCode,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue},
+};
+
+use super::json_response::push_string;
+use crate::{
+    api::{body::Chunks, status},
+    error::Error,
+};
+
+/// Bytes of the JSON part of a body that also holds binary tensors.
+pub(super) const JSON_LENGTH: HeaderName =
+    HeaderName::from_static("inference-header-content-length");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// The reason of an error about a request in a content encoding that is not supported.
+pub(super) const ENCODING: &str = "content_encoding";
+
+/// A status without a body.
+pub(super) fn empty(status: StatusCode) -> Response<Chunks> {
+    let mut response = Response::new(Chunks::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// A JSON document.
+pub(super) fn json(text: impl Into<Bytes>) -> Response<Chunks> {
+    let mut response = Response::new(Chunks::from(text.into()));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// JSON followed by binary tensors; only JSON if those have no bytes.
+pub(super) fn tensors(
+    header: Vec<u8>,
+    tensors: impl IntoIterator<Item = Bytes>,
+) -> Response<Chunks> {
+    let json_byte_size = header.len();
+    let body = Chunks::new(std::iter::once(Bytes::from(header)).chain(tensors));
+    let is_json = usize::try_from(body.byte_size()) == Ok(json_byte_size);
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    if is_json {
+        headers.insert(CONTENT_TYPE, JSON);
+    } else {
+        headers.insert(CONTENT_TYPE, BINARY);
+        headers.insert(JSON_LENGTH, HeaderValue::from(json_byte_size));
+    }
+    response
+}
+
+/// `{"error": message}` under `status`.
+pub(super) fn fault(status: StatusCode, message: &str) -> Response<Chunks> {
+    let mut text = Vec::with_capacity(message.len() + 16);
+    text.extend_from_slice(b"{\"error\":");
+    push_string(&mut text, message);
+    text.push(b'}');
+    let mut response = json(text);
+    *response.status_mut() = status;
+    response
+}
+
+/// The answer to a request that failed.
+pub(super) fn error(error: &Error) -> Response<Chunks> {
+    let mut response = fault(status::http(error), error.message());
+    if error.reason() == ENCODING {
+        let identity = HeaderValue::from_static("identity");
+        response.headers_mut().insert(ACCEPT_ENCODING, identity);
+    }
+    response
+}

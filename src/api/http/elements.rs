@@ -1,0 +1,253 @@
+//! The `data` of a JSON tensor: nested or flat, straight into little-endian bytes.
+
+use std::fmt::Display;
+
+use half::{bf16, f16};
+use jiter::{NumberInt, Peek};
+
+use super::reader::Reader;
+use crate::{
+    error::{Error, Result},
+    tensor::{Datatype, Shape, push_element},
+};
+
+/// Reads a tensor's elements from an array at `depth`.
+///
+/// # Errors
+/// `InvalidArgument` for a wrong number of elements, a value that `datatype` does not have, or more
+/// than `byte_limit` bytes.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    depth: usize,
+    datatype: Datatype,
+    shape: &Shape,
+    byte_limit: usize,
+) -> Result<Vec<u8>> {
+    let expected = shape
+        .element_count()
+        .ok_or_else(|| reader.refuse(&format!("the shape {shape} has no valid element count")))?;
+    // An element takes a digit and a comma at least; this bounds what is allocated below.
+    if expected > reader.remaining() / 2 + 1 {
+        return Err(mismatch(expected, "fewer"));
+    }
+    let byte_size = expected.saturating_mul(datatype.element_byte_size().unwrap_or(4));
+    crate::api::request::within("bytes of a JSON tensor", byte_size, byte_limit)?;
+    let mut elements = Elements {
+        bytes: Vec::with_capacity(byte_size),
+        count: 0,
+        expected,
+    };
+    elements.read_all(reader, depth, datatype)?;
+    if elements.count < expected {
+        return Err(mismatch(expected, elements.count));
+    }
+    Ok(elements.bytes)
+}
+
+struct Elements {
+    bytes: Vec<u8>,
+    count: usize,
+    expected: usize,
+}
+
+impl Elements {
+    fn read_all(
+        &mut self,
+        reader: &mut Reader<'_>,
+        depth: usize,
+        datatype: Datatype,
+    ) -> Result<()> {
+        match datatype {
+            Datatype::Bool => self.array(reader, depth, &boolean),
+            Datatype::Uint8 => self.array(reader, depth, &integer::<u8>),
+            Datatype::Uint16 => self.array(reader, depth, &integer::<u16>),
+            Datatype::Uint32 => self.array(reader, depth, &integer::<u32>),
+            Datatype::Uint64 => self.array(reader, depth, &integer::<u64>),
+            Datatype::Int8 => self.array(reader, depth, &integer::<i8>),
+            Datatype::Int16 => self.array(reader, depth, &integer::<i16>),
+            Datatype::Int32 => self.array(reader, depth, &integer::<i32>),
+            Datatype::Int64 => self.array(reader, depth, &integer::<i64>),
+            Datatype::Fp16 => self.array(reader, depth, &float::<f16>),
+            Datatype::Bf16 => self.array(reader, depth, &float::<bf16>),
+            Datatype::Fp32 => self.array(reader, depth, &float::<f32>),
+            Datatype::Fp64 => self.array(reader, depth, &float::<f64>),
+            Datatype::Bytes => self.array(reader, depth, &text),
+        }
+    }
+
+    /// Reads an array of elements or of such arrays.
+    fn array(
+        &mut self,
+        reader: &mut Reader<'_>,
+        depth: usize,
+        element: &impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        reader.array(depth, |reader, peek| {
+            if peek == Peek::Array {
+                return self.array(reader, depth + 1, element);
+            }
+            if self.count == self.expected {
+                return Err(mismatch(self.expected, "more"));
+            }
+            self.count += 1;
+            element(reader, peek, &mut self.bytes)
+        })
+    }
+}
+
+fn mismatch(expected: usize, actual: impl Display) -> Error {
+    Error::invalid_argument(
+        "element_count",
+        format!(
+            "Unable to parse 'data': Shape does not match true shape of 'data' field: expected \
+             {expected} elements, got {actual}"
+        ),
+    )
+}
+
+fn boolean(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<()> {
+    let value = match peek {
+        Peek::True | Peek::False => {
+            let value = reader.jiter.known_bool(peek);
+            u8::from(value.map_err(|error| reader.fault(&error))?)
+        }
+        peek if peek.is_num() => match reader.number_text(peek)? {
+            "0" => 0,
+            "1" => 1,
+            other => return Err(out_of_range(reader, other, "BOOL")),
+        },
+        _ => return Err(wrong_type(reader, "BOOL")),
+    };
+    bytes.push(value);
+    Ok(())
+}
+
+fn text(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<()> {
+    if peek != Peek::String {
+        return Err(wrong_type(reader, "BYTES"));
+    }
+    match reader.jiter.known_str() {
+        // The text is shorter than the request, and that is far below the 4 GiB of an element.
+        Ok(text) => push_element(bytes, text.as_bytes())
+            .ok_or_else(|| Error::invalid_argument("element_too_large", "element is too large")),
+        Err(error) => Err(reader.fault(&error)),
+    }
+}
+
+/// An integer datatype.
+trait Integer: TryFrom<i64> + TryFrom<i128> {
+    const NAME: &str;
+    fn push(self, bytes: &mut Vec<u8>);
+}
+
+macro_rules! integers {
+    ($($integer:ty => $datatype:ident),* $(,)?) => {
+        $(impl Integer for $integer {
+            const NAME: &str = Datatype::$datatype.name();
+            fn push(self, bytes: &mut Vec<u8>) {
+                bytes.extend_from_slice(&self.to_le_bytes());
+            }
+        })*
+    };
+}
+
+integers! {
+    u8 => Uint8,
+    u16 => Uint16,
+    u32 => Uint32,
+    u64 => Uint64,
+    i8 => Int8,
+    i16 => Int16,
+    i32 => Int32,
+    i64 => Int64,
+}
+
+fn integer<T: Integer>(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<()> {
+    if !peek.is_num() {
+        return Err(wrong_type(reader, T::NAME));
+    }
+    let start = reader.jiter.current_index();
+    if let Ok(NumberInt::Int(value)) = reader.jiter.known_int(peek) {
+        let value = T::try_from(value).map_err(|_| {
+            let text = String::from_utf8_lossy(reader.jiter.slice_to_current(start));
+            out_of_range(reader, &text, T::NAME)
+        })?;
+        value.push(bytes);
+        return Ok(());
+    }
+    // Longer than the fast path takes, or not an integer at all.
+    let text = reader.number_text(peek)?;
+    let value = text
+        .parse::<i128>()
+        .ok()
+        .and_then(|value| T::try_from(value).ok())
+        .ok_or_else(|| out_of_range(reader, text, T::NAME))?;
+    value.push(bytes);
+    Ok(())
+}
+
+/// A floating-point datatype.
+trait Float {
+    const NAME: &str;
+    /// Appends `value`, rounded; `None` if it is finite but too large.
+    fn push(value: f64, bytes: &mut Vec<u8>) -> Option<()>;
+}
+
+macro_rules! floats {
+    ($($float:ty => $datatype:ident, $round:expr);* $(;)?) => {
+        $(impl Float for $float {
+            const NAME: &str = Datatype::$datatype.name();
+            fn push(value: f64, bytes: &mut Vec<u8>) -> Option<()> {
+                let rounded: $float = $round(value);
+                if rounded.is_infinite() && value.is_finite() {
+                    return None;
+                }
+                bytes.extend_from_slice(&rounded.to_le_bytes());
+                Some(())
+            }
+        })*
+    };
+}
+
+#[allow(clippy::cast_possible_truncation)] // rounds; overflow becomes infinity, which is refused
+fn to_f32(value: f64) -> f32 {
+    value as f32
+}
+
+floats! {
+    f16 => Fp16, f16::from_f64;
+    bf16 => Bf16, bf16::from_f64;
+    f32 => Fp32, to_f32;
+    f64 => Fp64, std::convert::identity;
+}
+
+fn float<T: Float>(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<()> {
+    if !peek.is_num() {
+        return Err(wrong_type(reader, T::NAME));
+    }
+    let start = reader.jiter.current_index();
+    let value = reader.jiter.known_float(peek);
+    let value = value.map_err(|error| reader.fault(&error))?;
+    let text = reader.jiter.slice_to_current(start);
+    // Infinity is only taken from who writes it, not from digits beyond the range.
+    let overflow = value.is_infinite() && text.last() != Some(&b'y');
+    if overflow || T::push(value, bytes).is_none() {
+        return Err(out_of_range(
+            reader,
+            &String::from_utf8_lossy(text),
+            T::NAME,
+        ));
+    }
+    Ok(())
+}
+
+fn wrong_type(reader: &Reader<'_>, datatype: &str) -> Error {
+    reader.refuse(&format!("the value is not one of datatype {datatype}"))
+}
+
+fn out_of_range(reader: &Reader<'_>, value: &str, datatype: &str) -> Error {
+    reader.refuse(&format!(
+        "value {} does not fit datatype {datatype}",
+        crate::api::excerpt(value)
+    ))
+}

@@ -1,0 +1,165 @@
+//! Health, metadata, configuration and statistics as JSON.
+
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::answer;
+use crate::{
+    api::{Api, body::Chunks},
+    error::Result,
+    model_config,
+    proto::inference::{self as pb, model_metadata_response::TensorMetadata},
+};
+
+/// Answers while the process can: 200, and 503 while it is exiting.
+pub(super) fn live(api: &Api) -> Result<Response<Chunks>> {
+    api.refuse_when_exiting()?;
+    Ok(answer::empty(StatusCode::OK))
+}
+
+/// 200 if the server is ready, 400 if it is not.
+pub(super) fn ready(api: &Api) -> Result<Response<Chunks>> {
+    Ok(answer::empty(if api.ready()? {
+        StatusCode::OK
+    } else {
+        StatusCode::BAD_REQUEST
+    }))
+}
+
+/// 200 if the model is ready, otherwise the error of looking it up.
+pub(super) fn model_ready(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
+    api.resolve(name, version)?;
+    Ok(answer::empty(StatusCode::OK))
+}
+
+/// The server's name, version and extensions.
+pub(super) fn server(api: &Api) -> Response<Chunks> {
+    let metadata = api.server_metadata();
+    document(&json!({
+        "name": metadata.name,
+        "version": metadata.version,
+        "extensions": metadata.extensions,
+    }))
+}
+
+/// A model's versions and tensors.
+pub(super) fn model(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
+    let metadata = api.model_metadata(name, version)?;
+    let tensors = |tensors: &[TensorMetadata]| -> Vec<Value> {
+        tensors
+            .iter()
+            .map(|tensor| {
+                json!({
+                    "name": tensor.name,
+                    "datatype": tensor.datatype,
+                    "shape": tensor.shape,
+                })
+            })
+            .collect()
+    };
+    Ok(document(&json!({
+        "name": metadata.name,
+        "versions": metadata.versions,
+        "platform": metadata.platform,
+        "inputs": tensors(&metadata.inputs),
+        "outputs": tensors(&metadata.outputs),
+    })))
+}
+
+/// A model's complete configuration.
+pub(super) fn config(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
+    let model = api.resolve(name, version)?;
+    Ok(answer::json(model_config::to_json(&model.config().proto)))
+}
+
+/// What a model, or every model if `name` is empty, has done.
+pub(super) fn statistics(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
+    let statistics = api.statistics(name, version)?;
+    let models: Vec<_> = statistics
+        .model_stats
+        .iter()
+        .map(model_statistics)
+        .collect();
+    Ok(document(&json!({ "model_stats": models })))
+}
+
+/// `value` as an answer.
+pub(super) fn document(value: &Value) -> Response<Chunks> {
+    answer::json(value.to_string())
+}
+
+fn model_statistics(model: &pb::ModelStatistics) -> Value {
+    let inference = model.inference_stats.as_ref();
+    let total = |pick: fn(&pb::InferStatistics) -> Option<pb::StatisticDuration>| {
+        duration(inference.and_then(pick))
+    };
+    let batches: Vec<_> = model.batch_stats.iter().map(batch_statistics).collect();
+    json!({
+        "name": model.name,
+        "version": model.version,
+        "last_inference": model.last_inference,
+        "inference_count": model.inference_count,
+        "execution_count": model.execution_count,
+        "inference_stats": {
+            "success": total(|stats| stats.success),
+            "fail": total(|stats| stats.fail),
+            "queue": total(|stats| stats.queue),
+            "compute_input": total(|stats| stats.compute_input),
+            "compute_infer": total(|stats| stats.compute_infer),
+            "compute_output": total(|stats| stats.compute_output),
+            "cache_hit": total(|stats| stats.cache_hit),
+            "cache_miss": total(|stats| stats.cache_miss),
+        },
+        "response_stats": {},
+        "batch_stats": batches,
+        "memory_usage": [],
+    })
+}
+
+fn batch_statistics(batch: &pb::InferBatchStatistics) -> Value {
+    json!({
+        "batch_size": batch.batch_size,
+        "compute_input": duration(batch.compute_input),
+        "compute_infer": duration(batch.compute_infer),
+        "compute_output": duration(batch.compute_output),
+    })
+}
+
+fn duration(duration: Option<pb::StatisticDuration>) -> Value {
+    let duration = duration.unwrap_or_default();
+    json!({ "count": duration.count, "ns": duration.ns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_have_every_key_of_the_extension() {
+        let some = |count, ns| Some(pb::StatisticDuration { count, ns });
+        let value = model_statistics(&pb::ModelStatistics {
+            name: "m".to_owned(),
+            version: "1".to_owned(),
+            inference_stats: Some(pb::InferStatistics {
+                success: some(2, 30),
+                ..Default::default()
+            }),
+            batch_stats: vec![pb::InferBatchStatistics {
+                batch_size: 4,
+                compute_infer: some(1, 9),
+                ..Default::default()
+            }],
+            ..Default::default()
+        });
+        assert_eq!(
+            value["inference_stats"]["success"],
+            json!({"count": 2, "ns": 30})
+        );
+        assert_eq!(
+            value["inference_stats"]["cache_miss"],
+            json!({"count": 0, "ns": 0})
+        );
+        assert_eq!(value["batch_stats"][0]["batch_size"], 4);
+        assert_eq!(value["batch_stats"][0]["compute_infer"]["ns"], 9);
+    }
+}

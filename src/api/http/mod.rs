@@ -1,0 +1,99 @@
+//! The HTTP door: KServe v2's REST API on HTTP/1.1. Routes, reads bodies within their limits, and
+//! writes answers; what is answered comes from the rooms below.
+
+mod answer;
+mod binary;
+mod elements;
+mod infer;
+mod json;
+mod json_response;
+mod json_tensor;
+mod metadata;
+mod reader;
+mod repository;
+mod route;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, sync::Arc, time::Instant};
+
+use hyper::{Request, Response, StatusCode, body::Incoming, http::request::Parts};
+use tokio::net::TcpListener;
+
+use self::route::{Aspect, Route};
+pub use self::{
+    binary::{bind_tensors, split_body},
+    json::{InferDocument, parse_infer_request},
+};
+use super::{Api, body::Chunks, listener, unsupported};
+use crate::error::Result;
+
+/// Serves HTTP on `listener` until `shutdown`, then finishes the requests in flight and returns.
+pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
+    let served = Arc::clone(&api);
+    let respond = move |request| {
+        let api = Arc::clone(&served);
+        async move { respond(&api, request).await }
+    };
+    listener::serve(listener, &api.limits, shutdown, respond).await;
+}
+
+/// Answers one request. Dropping the future cancels the inference that it may be waiting for.
+async fn respond(api: &Api, request: Request<Incoming>) -> Response<Chunks> {
+    let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+    let (parts, body) = request.into_parts();
+    let response = dispatch(api, &parts, body)
+        .await
+        .unwrap_or_else(|error| answer::error(&error));
+    if let Some(started) = started {
+        log_access(&parts, &response, started);
+    }
+    response
+}
+
+async fn dispatch(api: &Api, parts: &Parts, body: Incoming) -> Result<Response<Chunks>> {
+    let Some(route) = Route::new(parts.uri.path())? else {
+        return Ok(answer::fault(StatusCode::NOT_FOUND, "Not Found"));
+    };
+    if !route.allows(&parts.method) {
+        return Ok(answer::fault(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method Not Allowed",
+        ));
+    }
+    match route {
+        Route::Model {
+            name,
+            version,
+            aspect,
+        } => match aspect {
+            Aspect::Infer => infer::infer(api, &name, version, &parts.headers, body).await,
+            Aspect::Ready => metadata::model_ready(api, &name, version),
+            Aspect::Metadata => metadata::model(api, &name, version),
+            Aspect::Config => metadata::config(api, &name, version),
+            Aspect::Statistics => metadata::statistics(api, &name, version),
+        },
+        Route::ServerMetadata => Ok(metadata::server(api)),
+        Route::Live => metadata::live(api),
+        Route::Ready => metadata::ready(api),
+        Route::AllStatistics => metadata::statistics(api, "", None),
+        Route::Index => repository::index(api, body).await,
+        Route::Load(name) => repository::load(api, &name, body).await,
+        Route::Unload(name) => repository::unload(api, &name, body).await,
+        Route::NamedRepository => Err(super::describe::named_repository()),
+        Route::Unsupported(extension) => Err(unsupported(extension)),
+    }
+}
+
+/// One line a request. What clients wrote goes in as fields, which the log escapes.
+fn log_access(parts: &Parts, response: &Response<Chunks>, started: Instant) {
+    let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::debug!(
+        method = %parts.method,
+        path = ?parts.uri.path(),
+        status = response.status().as_u16(),
+        microseconds,
+        bytes = response.body().byte_size(),
+        "http"
+    );
+}

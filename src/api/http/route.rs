@@ -1,0 +1,272 @@
+//! From a request's path to what it asks for. Paths are split before they are decoded, so that an
+//! encoded `/` stays part of a name.
+
+use std::borrow::Cow;
+
+use hyper::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::{
+    api::parse_version,
+    error::{Error, Result},
+};
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    ServerMetadata,
+    Live,
+    Ready,
+    Model {
+        name: Cow<'a, str>,
+        version: Option<u64>,
+        aspect: Aspect,
+    },
+    AllStatistics,
+    Index,
+    Load(Cow<'a, str>),
+    Unload(Cow<'a, str>),
+    /// A repository call that names a repository.
+    NamedRepository,
+    /// A part of the protocol that this server does not have: the extension's name.
+    Unsupported(&'static str),
+}
+
+/// What of a model a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aspect {
+    Metadata,
+    Ready,
+    Config,
+    Infer,
+    Statistics,
+}
+
+impl<'a> Route<'a> {
+    /// The route of `path`; `None` if there is none.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a version that is not a number, or a name that is not UTF-8.
+    pub(super) fn new(path: &'a str) -> Result<Option<Self>> {
+        let Some(path) = path.strip_prefix("/v2") else {
+            return Ok(None);
+        };
+        let mut segments = path.split('/');
+        let route = match (segments.next(), segments.next(), segments.next()) {
+            (Some(""), None | Some(""), None) => Self::ServerMetadata,
+            (Some(""), Some("health"), Some("live")) if segments.next().is_none() => Self::Live,
+            (Some(""), Some("health"), Some("ready")) if segments.next().is_none() => Self::Ready,
+            (Some(""), Some("models"), Some(name)) => return model(name, segments),
+            (Some(""), Some("repository"), Some(next)) => return repository(next, segments),
+            (Some(""), Some("systemsharedmemory"), Some(_)) => {
+                Self::Unsupported("system_shared_memory")
+            }
+            (Some(""), Some("cudasharedmemory"), Some(_)) => {
+                Self::Unsupported("cuda_shared_memory")
+            }
+            (Some(""), Some("trace"), Some("setting")) => Self::Unsupported("trace"),
+            (Some(""), Some("logging"), None) => Self::Unsupported("logging"),
+            _ => return Ok(None),
+        };
+        Ok(Some(route))
+    }
+
+    /// Whether `method` is one that the route answers to.
+    pub(super) fn allows(&self, method: &Method) -> bool {
+        match self {
+            Self::ServerMetadata | Self::Live | Self::Ready | Self::AllStatistics => {
+                method == Method::GET
+            }
+            Self::Model { aspect, .. } => match aspect {
+                Aspect::Infer => method == Method::POST,
+                Aspect::Metadata | Aspect::Ready | Aspect::Config | Aspect::Statistics => {
+                    method == Method::GET
+                }
+            },
+            Self::Index | Self::Load(_) | Self::Unload(_) | Self::NamedRepository => {
+                method == Method::POST
+            }
+            Self::Unsupported(_) => method == Method::GET || method == Method::POST,
+        }
+    }
+}
+
+/// `/v2/models/{name}` and what follows.
+fn model<'a>(
+    name: &'a str,
+    mut segments: impl Iterator<Item = &'a str>,
+) -> Result<Option<Route<'a>>> {
+    let mut next = segments.next();
+    if name == "stats" && next.is_none() {
+        return Ok(Some(Route::AllStatistics));
+    }
+    let mut version = None;
+    if next == Some("versions") {
+        let Some(text) = segments.next().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        version = parse_version(text)?;
+        next = segments.next();
+    }
+    let aspect = match next {
+        None => Aspect::Metadata,
+        Some("ready") => Aspect::Ready,
+        Some("config") => Aspect::Config,
+        Some("infer") => Aspect::Infer,
+        Some("stats") => Aspect::Statistics,
+        Some("generate" | "generate_stream") => return Ok(Some(Route::Unsupported("generate"))),
+        Some("trace") if version.is_none() && segments.next() == Some("setting") => {
+            return Ok(Some(Route::Unsupported("trace")));
+        }
+        Some(_) => return Ok(None),
+    };
+    if name.is_empty() || segments.next().is_some() {
+        return Ok(None);
+    }
+    let name = decode(name)?;
+    Ok(Some(Route::Model {
+        name,
+        version,
+        aspect,
+    }))
+}
+
+/// `/v2/repository/{first}` and what follows.
+fn repository<'a>(
+    first: &'a str,
+    mut segments: impl Iterator<Item = &'a str>,
+) -> Result<Option<Route<'a>>> {
+    let following = [(); 4].map(|()| segments.next());
+    let route = match (first, following) {
+        ("index", [None, ..]) => Route::Index,
+        ("models", [Some(name), Some("load"), None, _]) => Route::Load(decode(name)?),
+        ("models", [Some(name), Some("unload"), None, _]) => Route::Unload(decode(name)?),
+        (_, [Some("index"), None, ..])
+        | (_, [Some("models"), Some(_), Some("load" | "unload"), None]) => Route::NamedRepository,
+        _ => return Ok(None),
+    };
+    Ok(Some(route))
+}
+
+fn decode(name: &str) -> Result<Cow<'_, str>> {
+    percent_decode_str(name).decode_utf8().map_err(|_| {
+        Error::invalid_argument(
+            "model_name",
+            "the model name in the path is not valid UTF-8",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str, version: Option<u64>, aspect: Aspect) -> Route<'_> {
+        Route::Model {
+            name: name.into(),
+            version,
+            aspect,
+        }
+    }
+
+    #[test]
+    fn finds_every_route() {
+        let table = [
+            ("/v2", Route::ServerMetadata),
+            ("/v2/", Route::ServerMetadata),
+            ("/v2/health/live", Route::Live),
+            ("/v2/health/ready", Route::Ready),
+            ("/v2/models/m", model("m", None, Aspect::Metadata)),
+            (
+                "/v2/models/a%2Fb%20c",
+                model("a/b c", None, Aspect::Metadata),
+            ),
+            ("/v2/models/m/ready", model("m", None, Aspect::Ready)),
+            (
+                "/v2/models/m/versions/3",
+                model("m", Some(3), Aspect::Metadata),
+            ),
+            (
+                "/v2/models/m/versions/3/infer",
+                model("m", Some(3), Aspect::Infer),
+            ),
+            (
+                "/v2/models/m/versions/3/config",
+                model("m", Some(3), Aspect::Config),
+            ),
+            ("/v2/models/stats", Route::AllStatistics),
+            (
+                "/v2/models/stats/infer",
+                model("stats", None, Aspect::Infer),
+            ),
+            ("/v2/models/m/stats", model("m", None, Aspect::Statistics)),
+            ("/v2/models/m/generate", Route::Unsupported("generate")),
+            ("/v2/models/m/trace/setting", Route::Unsupported("trace")),
+            ("/v2/repository/index", Route::Index),
+            ("/v2/repository/models/m/load", Route::Load("m".into())),
+            (
+                "/v2/repository/models/%2e%2e/unload",
+                Route::Unload("..".into()),
+            ),
+            ("/v2/repository/r/index", Route::NamedRepository),
+            ("/v2/repository/r/models/m/load", Route::NamedRepository),
+            (
+                "/v2/systemsharedmemory/status",
+                Route::Unsupported("system_shared_memory"),
+            ),
+            (
+                "/v2/cudasharedmemory/region/r/register",
+                Route::Unsupported("cuda_shared_memory"),
+            ),
+            ("/v2/trace/setting", Route::Unsupported("trace")),
+            ("/v2/logging", Route::Unsupported("logging")),
+        ];
+        for (path, route) in table {
+            assert_eq!(Route::new(path).unwrap(), Some(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn finds_nothing_elsewhere() {
+        for path in [
+            "",
+            "/",
+            "/v1",
+            "/v2x",
+            "/v2/health",
+            "/v2/health/live/x",
+            "/v2/models",
+            "/v2/models/",
+            "/v2/models//infer",
+            "/v2/models/m/",
+            "/v2/models/m/infer/x",
+            "/v2/models/m/versions",
+            "/v2/models/m/versions/",
+            "/v2/models/m/versions/1/trace/setting",
+            "/v2/repository/models/m",
+            "/v2/repository/models/m/load/x",
+            "/v2/repository/index/x",
+        ] {
+            assert_eq!(Route::new(path).unwrap(), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn refuses_versions_that_are_no_numbers_and_names_that_are_no_text() {
+        for path in [
+            "/v2/models/m/versions/x/infer",
+            "/v2/models/m/versions/18446744073709551616",
+            "/v2/models/%ff",
+        ] {
+            assert!(Route::new(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn inference_is_posted_and_metadata_is_read() {
+        let infer = model("m", None, Aspect::Infer);
+        assert!(infer.allows(&Method::POST) && !infer.allows(&Method::GET));
+        assert!(Route::Live.allows(&Method::GET) && !Route::Live.allows(&Method::POST));
+        assert!(Route::Index.allows(&Method::POST) && !Route::Index.allows(&Method::DELETE));
+    }
+}

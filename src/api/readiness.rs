@@ -1,0 +1,41 @@
+//! How far the server is in its own life. Written by whoever runs the server, read on every
+//! request.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The server's stages, in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// The first models are being loaded.
+    #[default]
+    Starting,
+    /// Requests are welcome.
+    Ready,
+    /// Requests in flight are finished, new ones refused.
+    Exiting,
+}
+
+/// The current [`Stage`].
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+impl Readiness {
+    /// The stage now.
+    pub fn stage(&self) -> Stage {
+        match self.0.load(Ordering::Acquire) {
+            0 => Stage::Starting,
+            1 => Stage::Ready,
+            _ => Stage::Exiting,
+        }
+    }
+
+    /// Enters `stage`.
+    pub fn set(&self, stage: Stage) {
+        let code = match stage {
+            Stage::Starting => 0,
+            Stage::Ready => 1,
+            Stage::Exiting => 2,
+        };
+        self.0.store(code, Ordering::Release);
+    }
+}

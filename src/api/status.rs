@@ -1,0 +1,96 @@
+//! The only place where an error becomes an HTTP or a gRPC status. The table is Triton's
+//! (`HttpCodeFromError`, `CodeToStatus`): a full queue and a request that expired in one are both
+//! "unavailable" there.
+
+use hyper::StatusCode;
+use tonic::{Code, Status};
+
+use crate::error::{Error, ErrorKind};
+
+/// The reason of an error that means "this body is larger than the limit".
+pub(super) const TOO_LARGE: &str = "request_too_large";
+
+/// The HTTP status for `error`.
+pub(super) fn http(error: &Error) -> StatusCode {
+    if error.reason() == TOO_LARGE {
+        return StatusCode::PAYLOAD_TOO_LARGE;
+    }
+    match error.kind() {
+        ErrorKind::AlreadyExists
+        | ErrorKind::Cancelled
+        | ErrorKind::FailedPrecondition
+        | ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted | ErrorKind::Unavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    }
+}
+
+/// The gRPC status code for `kind`.
+fn grpc_code(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::AlreadyExists => Code::AlreadyExists,
+        ErrorKind::Cancelled => Code::Cancelled,
+        ErrorKind::FailedPrecondition => Code::FailedPrecondition,
+        ErrorKind::InvalidArgument => Code::InvalidArgument,
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::Internal => Code::Internal,
+        ErrorKind::Unimplemented => Code::Unimplemented,
+        ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted | ErrorKind::Unavailable => {
+            Code::Unavailable
+        }
+    }
+}
+
+/// The gRPC status for `error`, with its message.
+pub(super) fn grpc(error: &Error) -> Status {
+    let code = if error.reason() == TOO_LARGE {
+        Code::ResourceExhausted
+    } else {
+        grpc_code(error.kind())
+    };
+    Status::new(code, error.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_the_status_that_triton_gives_it() {
+        let table = [
+            (ErrorKind::AlreadyExists, 400, Code::AlreadyExists),
+            (ErrorKind::Cancelled, 400, Code::Cancelled),
+            (ErrorKind::DeadlineExceeded, 503, Code::Unavailable),
+            (ErrorKind::FailedPrecondition, 400, Code::FailedPrecondition),
+            (ErrorKind::Internal, 500, Code::Internal),
+            (ErrorKind::InvalidArgument, 400, Code::InvalidArgument),
+            (ErrorKind::NotFound, 404, Code::NotFound),
+            (ErrorKind::PermissionDenied, 403, Code::PermissionDenied),
+            (ErrorKind::ResourceExhausted, 503, Code::Unavailable),
+            (ErrorKind::Unauthenticated, 401, Code::Unauthenticated),
+            (ErrorKind::Unavailable, 503, Code::Unavailable),
+            (ErrorKind::Unimplemented, 501, Code::Unimplemented),
+        ];
+        for (kind, status, code) in table {
+            let error = Error::new(kind, "test", "why");
+            assert_eq!(http(&error).as_u16(), status, "{kind:?}");
+            assert_eq!(grpc(&error).code(), code, "{kind:?}");
+            assert_eq!(grpc(&error).message(), "why");
+        }
+    }
+
+    #[test]
+    fn an_oversized_body_has_a_status_of_its_own() {
+        let error = Error::resource_exhausted(TOO_LARGE, "too large");
+        assert_eq!(http(&error), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(grpc(&error).code(), Code::ResourceExhausted);
+    }
+}
