@@ -1,0 +1,178 @@
+//! One running `despina serve`.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    PATIENCE,
+    http::{Answer, call},
+    python::python,
+};
+
+/// A server on free ports; killed with the value unless it was waited for.
+#[derive(Debug)]
+pub struct Server {
+    /// Where HTTP listens.
+    pub http: SocketAddr,
+    /// Where gRPC listens.
+    pub grpc: SocketAddr,
+    /// Where metrics are.
+    pub metrics: SocketAddr,
+    child: Child,
+    /// What the server wrote to stderr, once it has closed it, that is, has ended.
+    stderr: mpsc::Receiver<String>,
+}
+
+/// How a server ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The exit code; `None` if a signal killed it.
+    pub code: Option<i32>,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+impl Server {
+    /// Starts a server that finds ONNX Runtime, and waits until it is ready.
+    pub fn start(repository: &Path, flags: &[&str]) -> Self {
+        let library = python().onnxruntime;
+        Self::launch(repository, flags, |command| {
+            command.env("ORT_DYLIB_PATH", library);
+        })
+    }
+
+    /// Starts a server that needs no ONNX Runtime, and waits until it is ready.
+    pub fn start_plain(repository: &Path, flags: &[&str]) -> Self {
+        Self::launch(repository, flags, |_| {})
+    }
+
+    fn launch(repository: &Path, flags: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_despina"));
+        command
+            .arg("serve")
+            .arg("--model-repository")
+            .arg(repository);
+        for port in ["--http-port", "--grpc-port", "--metrics-port"] {
+            command.args([port, "0"]);
+        }
+        command.args(flags);
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        prepare(&mut command);
+        let mut child = command.spawn().expect("start the server");
+        let ready = ready_addresses(child.stdout.take().expect("stdout"));
+        let stderr = everything(child.stderr.take().expect("stderr"));
+        match ready.recv_timeout(PATIENCE) {
+            Ok([http, grpc, metrics]) => Self {
+                http,
+                grpc,
+                metrics,
+                child,
+                stderr,
+            },
+            Err(reason) => {
+                let _ = child.kill();
+                let stderr = stderr.recv_timeout(PATIENCE).unwrap_or_default();
+                panic!("{command:?} was not ready ({reason}):\n{stderr}");
+            }
+        }
+    }
+
+    /// One HTTP request on a connection of its own.
+    pub fn call(&self, method: &str, path: &str, json: &str) -> Answer {
+        call(self.http, method, path, json)
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Whether `GET /v2/health/ready` answers 200.
+    pub fn is_ready(&self) -> bool {
+        call(self.http, "GET", "/v2/health/ready", "").is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .expect("kill");
+        assert!(sent.success(), "SIGTERM was not sent");
+    }
+
+    /// Waits until the server has ended; fails if that takes longer than `bound`.
+    pub fn wait(mut self, bound: Duration) -> Ended {
+        let stderr = self
+            .stderr
+            .recv_timeout(bound)
+            .unwrap_or_else(|_| panic!("the server still runs after {bound:?}"));
+        let status = self.child.wait().expect("wait");
+        Ended {
+            code: status.code(),
+            stderr,
+        }
+    }
+
+    /// SIGTERM, and [`Server::wait`] with [`PATIENCE`]; the exit must be clean.
+    pub fn stop(self) {
+        self.terminate();
+        let ended = self.wait(PATIENCE);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let stderr = self.stderr.recv_timeout(PATIENCE).unwrap_or_default();
+            let begin = stderr.len().saturating_sub(8192);
+            let tail = String::from_utf8_lossy(&stderr.as_bytes()[begin..]);
+            eprintln!("the server's log ends:\n{tail}");
+        }
+    }
+}
+
+/// Reads stdout to its end; sends the three addresses once all are known.
+fn ready_addresses(stdout: impl Read + Send + 'static) -> mpsc::Receiver<[SocketAddr; 3]> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut found = [None; 3];
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let mut words = line.split_whitespace();
+            let index = match words.next() {
+                Some("http") => 0,
+                Some("grpc") => 1,
+                Some("metrics") => 2,
+                _ => continue,
+            };
+            found[index] = words.next().and_then(address);
+            if let [Some(http), Some(grpc), Some(metrics)] = found {
+                let _ = sender.send([http, grpc, metrics]);
+            }
+        }
+    });
+    receiver
+}
+
+/// The socket address in `http://127.0.0.1:1234/metrics` or `127.0.0.1:1234`.
+fn address(url: &str) -> Option<SocketAddr> {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    rest.split('/').next()?.parse().ok()
+}
+
+fn everything(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    receiver
+}

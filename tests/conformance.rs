@@ -1,0 +1,88 @@
+//! The protocols as their real clients see them: each test starts a server and runs one module of
+//! `python/` against it, with tritonclient and ONNX Runtime.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod common;
+
+use std::{path::Path, process::Command};
+
+use common::{Repository, Server, python};
+
+/// Runs a module against a server of these models, started with these flags.
+fn conforms(module: &str, repository: &Repository, flags: &[&str]) {
+    let server = Server::start(repository.path(), flags);
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
+    let output = Command::new(python().interpreter)
+        .args(["-B", "-X", "faulthandler", "-m", "unittest", module])
+        .current_dir(scripts)
+        .env("DESPINA_HTTP", server.http.to_string())
+        .env("DESPINA_GRPC", server.grpc.to_string())
+        .env("DESPINA_METRICS", server.metrics.to_string())
+        .env("DESPINA_REPOSITORY", repository.path())
+        .output()
+        .expect("start Python");
+    assert!(
+        output.status.success(),
+        "{module} failed:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    server.stop();
+}
+
+#[test]
+fn health_metadata_configuration_index_and_statistics() {
+    conforms("test_control", &Repository::with_all(), &[]);
+}
+
+#[test]
+fn every_datatype_in_every_encoding_equals_onnx_runtime() {
+    conforms("test_infer", &Repository::with_all(), &[]);
+}
+
+#[test]
+fn outputs_ids_parameters_and_odd_contents() {
+    conforms("test_content", &Repository::with_all(), &[]);
+}
+
+#[test]
+fn batching_queue_limits_and_clients_that_go_away() {
+    let models = ["batched", "short_patience", "slow", "small_queue"];
+    conforms("test_async", &Repository::with(&models), &[]);
+}
+
+#[test]
+fn clients_are_told_what_is_wrong_in_the_words_they_match() {
+    let models = ["addsub_fp32", "nop", "variable"];
+    conforms("test_errors", &Repository::with(&models), &[]);
+}
+
+#[test]
+fn models_are_loaded_and_unloaded_by_api() {
+    let repository = Repository::with(&["complete", "nop", "simulated", "versions"]);
+    let flags = [
+        "--model-control-mode",
+        "explicit",
+        "--load-model",
+        "complete",
+    ];
+    conforms("test_explicit", &repository, &flags);
+}
+
+#[test]
+fn a_polled_repository_is_followed() {
+    let flags = [
+        "--model-control-mode",
+        "poll",
+        "--repository-poll-secs",
+        "1",
+    ];
+    conforms("test_poll", &Repository::with(&["versions"]), &flags);
+}
+
+#[test]
+fn metrics_have_the_names_and_values_that_dashboards_know() {
+    let models = ["addsub_int32", "complete", "nop", "versions"];
+    conforms("test_metrics", &Repository::with(&models), &[]);
+}
