@@ -1,7 +1,7 @@
 //! Structured logs on standard error, as text or as JSON lines. Client strings go in as fields,
 //! which both formats escape.
 
-use std::str::FromStr;
+use std::{io::IsTerminal, str::FromStr};
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -41,7 +41,12 @@ pub fn start(format: Format, filter: &str) -> Result<(), String> {
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         Format::Text => registry
-            .with(fmt::layer().with_writer(std::io::stderr).with_target(false))
+            .with(
+                fmt::layer()
+                    .with_writer(std::io::stderr)
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal()),
+            )
             .try_init(),
         Format::Json => registry
             .with(

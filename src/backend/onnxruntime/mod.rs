@@ -75,6 +75,8 @@ fn open(config: &Config) -> Result<Environment, String> {
     let threads = config
         .threads
         .unwrap_or_else(|| crate::device::Inventory::probe().cpu_count);
+    // Opens the library: nothing else of ONNX Runtime may be touched before.
+    let builder = ort::init_from(&path).map_err(|error| unusable(&error))?;
     let pool = GlobalThreadPoolOptions::default()
         .with_intra_threads(threads)
         .and_then(|pool| pool.with_inter_threads(1))
@@ -82,8 +84,7 @@ fn open(config: &Config) -> Result<Environment, String> {
         .and_then(|pool| pool.with_spin_control(false))
         .and_then(GlobalThreadPoolOptions::with_flush_to_zero)
         .map_err(|error| unusable(&error))?;
-    let environment = ort::init_from(&path)
-        .map_err(|error| unusable(&error))?
+    let environment = builder
         .with_name("despina")
         .with_telemetry(false)
         .with_logger(Arc::new(log))
