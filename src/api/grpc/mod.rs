@@ -4,6 +4,7 @@
 mod contents;
 mod control;
 mod infer;
+mod scan;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -24,9 +24,11 @@ use tonic::{Status, body::Body};
 
 use super::{
     Door, infer,
+    scan::check_counts,
     service::{log_call, started},
 };
 use crate::{
+    admission::Limits,
     api::{
         body::{Chunks, read_announced},
         status,
@@ -67,7 +69,7 @@ async fn answer(Door(api): &Door, request: http::Request<Body>) -> Result<Chunks
         limit.saturating_add(PREFIX_BYTE_SIZE),
         announced,
     );
-    let message = decode(body.await?)?;
+    let message = decode(body.await?, &api.limits)?;
     encode(infer::infer(api, message).await?, RESPONSE_BYTE_SIZE)
 }
 
@@ -106,14 +108,16 @@ fn announced(start: &[u8]) -> Option<usize> {
 /// The only message of a body.
 ///
 /// # Errors
-/// `InvalidArgument` for anything but one whole message, `Unimplemented` for a compressed one.
-fn decode(mut body: Bytes) -> Result<pb::ModelInferRequest> {
+/// `InvalidArgument` for anything but one whole message within `limits`, `Unimplemented` for a
+/// compressed one.
+fn decode(mut body: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
     if announced(&body) != Some(body.len()) {
         return Err(malformed("the body is not one whole message"));
     }
     if body.split_to(PREFIX_BYTE_SIZE).first() != Some(&0) {
         return Err(compressed());
     }
+    check_counts(&body, limits)?;
     pb::ModelInferRequest::decode(body).map_err(|error| malformed(&error.to_string()))
 }
 
@@ -280,11 +284,11 @@ mod tests {
         let encoded = message.encode_to_vec();
         let length = u32::try_from(encoded.len()).unwrap();
         let body = frame(0, length, &encoded);
-        let decoded = decode(body.clone()).unwrap();
+        let decoded = decode(body.clone(), &Limits::default()).unwrap();
         assert_eq!(decoded, message);
         let span = body.as_ptr_range();
         assert!(span.contains(&decoded.raw_input_contents[0].as_ptr()));
-        let kind = |body| decode(body).unwrap_err().kind();
+        let kind = |body| decode(body, &Limits::default()).unwrap_err().kind();
         use crate::error::ErrorKind::{InvalidArgument, Unimplemented};
         assert_eq!(kind(frame(1, length, &encoded)), Unimplemented);
         assert_eq!(kind(frame(0, length + 1, &encoded)), InvalidArgument);
