@@ -65,12 +65,12 @@ impl Api {
         Ok(())
     }
 
-    /// The model for a request that is about to use it.
+    /// The model for a request that is about to use it. Not refused while the server is exiting:
+    /// what still arrives on an open connection is answered, and then the connection is closed.
     ///
     /// # Errors
-    /// As [`Registry::resolve`], and `Unavailable` while the server is exiting.
+    /// As [`Registry::resolve`].
     fn resolve(&self, name: &str, version: Option<u64>) -> Result<Lease> {
-        self.refuse_when_exiting()?;
         self.registry.resolve(name, version)
     }
 }

@@ -1,6 +1,6 @@
 //! The only place where an error becomes an HTTP or a gRPC status. The table is Triton's
-//! (`HttpCodeFromError`, `CodeToStatus`): a full queue and a request that expired in one are both
-//! "unavailable" there.
+//! (`HttpCodeFromError`, `CodeToStatus`) where Triton has the kind; a full queue, which Triton calls
+//! "unavailable", is "too many requests" here, so that nobody takes the server for broken.
 
 use hyper::StatusCode;
 use tonic::{Code, Status};
@@ -25,9 +25,9 @@ pub(super) fn http(error: &Error) -> StatusCode {
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorKind::Unimplemented => StatusCode::NOT_IMPLEMENTED,
-        ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted | ErrorKind::Unavailable => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        ErrorKind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -43,20 +43,15 @@ fn grpc_code(kind: ErrorKind) -> Code {
         ErrorKind::NotFound => Code::NotFound,
         ErrorKind::Internal => Code::Internal,
         ErrorKind::Unimplemented => Code::Unimplemented,
-        ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted | ErrorKind::Unavailable => {
-            Code::Unavailable
-        }
+        ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorKind::ResourceExhausted => Code::ResourceExhausted,
+        ErrorKind::Unavailable => Code::Unavailable,
     }
 }
 
 /// The gRPC status for `error`, with its message.
 pub(super) fn grpc(error: &Error) -> Status {
-    let code = if error.reason() == TOO_LARGE {
-        Code::ResourceExhausted
-    } else {
-        grpc_code(error.kind())
-    };
-    Status::new(code, error.message())
+    Status::new(grpc_code(error.kind()), error.message())
 }
 
 #[cfg(test)]
@@ -64,17 +59,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_the_status_that_triton_gives_it() {
+    fn every_kind_has_its_status() {
         let table = [
             (ErrorKind::AlreadyExists, 400, Code::AlreadyExists),
             (ErrorKind::Cancelled, 400, Code::Cancelled),
-            (ErrorKind::DeadlineExceeded, 503, Code::Unavailable),
+            (ErrorKind::DeadlineExceeded, 504, Code::DeadlineExceeded),
             (ErrorKind::FailedPrecondition, 400, Code::FailedPrecondition),
             (ErrorKind::Internal, 500, Code::Internal),
             (ErrorKind::InvalidArgument, 400, Code::InvalidArgument),
             (ErrorKind::NotFound, 404, Code::NotFound),
             (ErrorKind::PermissionDenied, 403, Code::PermissionDenied),
-            (ErrorKind::ResourceExhausted, 503, Code::Unavailable),
+            (ErrorKind::ResourceExhausted, 429, Code::ResourceExhausted),
             (ErrorKind::Unauthenticated, 401, Code::Unauthenticated),
             (ErrorKind::Unavailable, 503, Code::Unavailable),
             (ErrorKind::Unimplemented, 501, Code::Unimplemented),

@@ -183,7 +183,12 @@ impl<M: Loaded> Repository<M> {
     #[cfg(test)]
     pub(crate) fn detached() -> Self {
         Self {
-            commands: mpsc::unbounded_channel().0,
+            control: Arc::new(ControlThread {
+                mode: ControlMode::Explicit,
+                inbox: mpsc::channel().0,
+                finished: flag::channel(None).1,
+                thread: Mutex::new(None),
+            }),
         }
     }
 

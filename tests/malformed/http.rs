@@ -236,7 +236,7 @@ fn shapes_that_lie_overflow_or_are_none() {
         json!([huge, huge]),
         json!([huge, 4]),
         json!([-1, 4]),
-        json!([1 << 40, 4]),
+        json!([1_i64 << 40, 4]),
     ] {
         let mut header = binary_header(json!(16), json!(16));
         header["inputs"][0]["shape"] = shape.clone();
@@ -461,7 +461,7 @@ fn strings_whose_length_prefixes_lie() {
                             "parameters": {"binary_data_size": data.len()}}]});
         cases.push(binary(name, &header, data, REFUSED).to("/v2/models/text/infer"));
     }
-    for shape in [json!([i64::MAX]), json!([1 << 40])] {
+    for shape in [json!([i64::MAX]), json!([1_i64 << 40])] {
         let header = json!({"inputs": [{"name": "INPUT0", "shape": shape, "datatype": "BYTES",
                             "parameters": {"binary_data_size": 4}}]});
         let name = format!("strings of shape {shape}");

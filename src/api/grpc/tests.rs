@@ -107,7 +107,7 @@ async fn an_exiting_server_is_unavailable_and_then_closes() {
     api.readiness.set(Stage::Exiting);
     let error = door
         .inference()
-        .model_infer(pb::ModelInferRequest::default())
+        .server_ready(pb::ServerReadyRequest::default())
         .await;
     let error = error.unwrap_err();
     assert_eq!(
