@@ -77,6 +77,23 @@ fn open_connections_without_a_request_do_not_hold_the_server() {
 }
 
 #[test]
+fn a_grpc_client_that_does_not_react_does_not_hold_the_server() {
+    let (_repository, server) = server(Duration::ZERO, &[]);
+    let mut frozen = Connection::open(server.grpc).expect("connect");
+    // The preface and empty settings: a connection without a request, and nothing after that.
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    frozen.send(preface).expect("send");
+    assert!(frozen.answers_within(PATIENCE), "the server's settings");
+    let begin = Instant::now();
+    server.stop();
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
 fn what_was_accepted_is_answered_while_new_requests_are_refused() {
     let (_repository, server) = server(Duration::from_millis(400), &[]);
     let mut connections: Vec<Connection> = (0..6)

@@ -24,7 +24,7 @@ use super::{common::Server, server, still_answers};
 type Client = GrpcInferenceServiceClient<Channel>;
 
 /// A wrong request and the codes that it may get.
-type Case = (String, ModelInferRequest, &'static [Code], &'static str);
+type Case = (String, ModelInferRequest, &'static [Code]);
 
 const REFUSED: &[Code] = &[Code::InvalidArgument];
 const UNKNOWN: &[Code] = &[Code::InvalidArgument, Code::NotFound];
@@ -48,6 +48,8 @@ fn against_a_server(test: impl AsyncFnOnce(&Server, Channel)) {
         let channel = connect(&server).await;
         test(&server, channel).await;
     });
+    // The connection ends with the runtime that drives it.
+    drop(runtime);
     server.stop();
 }
 
@@ -80,7 +82,7 @@ fn case(
     codes: &'static [Code],
     change: impl FnOnce(&mut ModelInferRequest),
 ) -> Case {
-    (name.into(), changed(change), codes, "")
+    (name.into(), changed(change), codes)
 }
 
 fn parameter(choice: ParameterChoice) -> InferParameter {
@@ -96,23 +98,18 @@ async fn check(server: &Server, channel: Channel, cases: Vec<Case>) {
         .await
         .expect("the right request");
     assert_eq!(answer.get_ref().raw_output_contents.len(), 2);
-    for (name, request, codes, fragment) in cases {
+    let mut wrong = Vec::new();
+    for (name, request, codes) in cases {
         match client.model_infer(request).await {
-            Ok(_) => panic!("{name}: answered"),
-            Err(status) => expect(&name, &status, codes, fragment),
+            Ok(_) => wrong.push(format!("{name}: answered")),
+            Err(status) if codes.contains(&status.code()) && !status.message().is_empty() => {}
+            Err(status) => wrong.push(format!("{name}: {status:?}")),
         }
         still_answers(server, &name);
     }
-    client
-        .model_infer(right())
-        .await
-        .expect("the right request");
-}
-
-fn expect(name: &str, status: &Status, codes: &[Code], fragment: &str) {
-    assert!(codes.contains(&status.code()), "{name}: {status:?}");
-    assert!(!status.message().is_empty(), "{name}: {status:?}");
-    assert!(status.message().contains(fragment), "{name}: {status:?}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let answer = client.model_infer(right()).await;
+    answer.expect("the right request");
 }
 
 #[test]

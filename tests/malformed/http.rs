@@ -51,6 +51,22 @@ impl Case {
         self
     }
 
+    /// What is wrong with the answer to this case.
+    fn fault(&self, answer: &Answer) -> Option<String> {
+        let name = &self.name;
+        let text = answer.text();
+        if !self.statuses.contains(&answer.status) {
+            let (got, want) = (answer.status, self.statuses);
+            return Some(format!("{name}: {got} instead of {want:?}: {text}"));
+        }
+        let json: Value = serde_json::from_str(&text).unwrap_or_default();
+        match json["error"].as_str() {
+            None | Some("") => Some(format!("{name}: no message: {text}")),
+            Some(message) if !message.contains(self.fragment) => Some(format!("{name}: {message}")),
+            Some(_) => None,
+        }
+    }
+
     fn send(&self, server: &Server) -> Answer {
         let mut connection = Connection::open(server.http).expect("connect");
         let headers: Vec<(&str, &str)> = self
@@ -66,22 +82,12 @@ impl Case {
 
 /// Sends each case; it must be answered as it says, in JSON, and harm nobody.
 fn check(server: &Server, cases: Vec<Case>) {
+    let mut wrong = Vec::new();
     for case in cases {
-        let answer = case.send(server);
-        let text = answer.text();
-        assert!(
-            case.statuses.contains(&answer.status),
-            "{}: {} instead of {:?}: {text}",
-            case.name,
-            answer.status,
-            case.statuses
-        );
-        let message = answer.json()["error"].as_str().map(str::to_owned);
-        let message = message.unwrap_or_else(|| panic!("{}: no message: {text}", case.name));
-        assert!(!message.is_empty(), "{}: the message is empty", case.name);
-        assert!(message.contains(case.fragment), "{}: {message}", case.name);
+        wrong.extend(case.fault(&case.send(server)));
         still_answers(server, &case.name);
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The right request after `change`.
@@ -236,7 +242,7 @@ fn shapes_that_lie_overflow_or_are_none() {
         json!([huge, huge]),
         json!([huge, 4]),
         json!([-1, 4]),
-        json!([1_i64 << 40, 4]),
+        json!([1_u64 << 40, 4]),
     ] {
         let mut header = binary_header(json!(16), json!(16));
         header["inputs"][0]["shape"] = shape.clone();
@@ -461,7 +467,7 @@ fn strings_whose_length_prefixes_lie() {
                             "parameters": {"binary_data_size": data.len()}}]});
         cases.push(binary(name, &header, data, REFUSED).to("/v2/models/text/infer"));
     }
-    for shape in [json!([i64::MAX]), json!([1_i64 << 40])] {
+    for shape in [json!([i64::MAX]), json!([1_u64 << 40])] {
         let header = json!({"inputs": [{"name": "INPUT0", "shape": shape, "datatype": "BYTES",
                             "parameters": {"binary_data_size": 4}}]});
         let name = format!("strings of shape {shape}");
