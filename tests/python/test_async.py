@@ -151,7 +151,7 @@ class ClientsThatGoAway(ConformanceTest):
         return metric("nv_inference_request_failure", "slow", reason="CANCELED")
 
     def expect_that_only_the_first_two_ran(self):
-        wait_until("it is cancelled", lambda: self.failures() == self.cancelled + 1)
+        wait_until("it is cancelled", lambda: self.failures() > self.cancelled)
         for result in self.first.wait(2):
             self.assertNotIsInstance(result, Exception)
         wait_until("both are counted", lambda: counts(self.http, "slow")[0] == self.before[0] + 2)
