@@ -14,7 +14,8 @@
 //! | 7 | [`repository`] |
 //! | 8 | [`api`] |
 //! | 9 | [`config`] |
-//! | 10 | [`cli`], [`server`] |
+//! | 10 | [`server`] |
+//! | 11 | [`cli`] |
 
 pub mod error;
 pub mod proto;
@@ -42,5 +43,6 @@ pub mod api;
 
 pub mod config;
 
-pub mod cli;
 pub mod server;
+
+pub mod cli;

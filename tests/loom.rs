@@ -16,9 +16,14 @@ mod sync {
 #[allow(dead_code, reason = "not every model needs every method")]
 mod lease;
 
+#[path = "../src/scheduler/handoff.rs"]
+#[allow(dead_code, reason = "not every model needs every method")]
+mod handoff;
+
 use loom::thread;
 
 use self::{
+    handoff::{Handoff, Next},
     lease::Leases,
     sync::{Arc, AtomicUsize, Ordering},
 };
@@ -131,5 +136,83 @@ fn a_refused_acquire_beside_the_close_does_not_end_the_wait_early() {
         for thread in threads {
             thread.join().unwrap();
         }
+    });
+}
+
+/// Takes the oldest item, or waits.
+fn pop(queue: &mut Vec<usize>) -> Next<usize> {
+    if queue.is_empty() {
+        Next::Wait
+    } else {
+        Next::Take(queue.remove(0))
+    }
+}
+
+fn push(handoff: &Handoff<Vec<usize>>, item: usize) -> bool {
+    handoff.push(item, Vec::push).is_ok()
+}
+
+#[test]
+fn no_waiter_sleeps_while_there_is_work() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let handoff = Arc::clone(&handoff);
+                // Ends only if it gets an item: a lost wake-up is a deadlock, which loom reports.
+                thread::spawn(move || handoff.take(|queue, _| pop(queue)).unwrap())
+            })
+            .collect();
+        assert!(push(&handoff, 1));
+        assert!(push(&handoff, 2));
+        let mut taken: Vec<_> = waiters.into_iter().map(|it| it.join().unwrap()).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [1, 2], "each item is taken once");
+    });
+}
+
+#[test]
+fn what_is_left_after_a_take_wakes_the_next_waiter() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let handoff = Arc::clone(&handoff);
+                thread::spawn(move || handoff.take(|queue, _| pop(queue)).unwrap())
+            })
+            .collect();
+        // Both at once, and only one notification for them.
+        let both = handoff.push((), |queue: &mut Vec<usize>, ()| queue.extend([1, 2]));
+        assert!(both.is_ok());
+        let taken: usize = waiters.into_iter().map(|it| it.join().unwrap()).sum();
+        assert_eq!(taken, 3);
+    });
+}
+
+#[test]
+fn a_close_beside_a_push_loses_nothing_and_wakes_everybody() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiter = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || {
+                let mut count = 0;
+                while handoff.take(|queue, _| pop(queue)).is_some() {
+                    count += 1;
+                }
+                count
+            })
+        };
+        let pusher = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || usize::from(push(&handoff, 1)))
+        };
+        handoff.close();
+        let pushed = pusher.join().unwrap();
+        assert_eq!(
+            waiter.join().unwrap(),
+            pushed,
+            "taken as many as were let in"
+        );
     });
 }

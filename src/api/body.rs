@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 use super::status::TOO_LARGE;
 use crate::error::{Error, Result};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// What a transport's errors become.
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The most that a length in a header makes us allocate before the bytes are there.
 const FIRST_RESERVATION: usize = 1 << 20;

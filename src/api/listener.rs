@@ -1,40 +1,45 @@
-//! Accepts HTTP/1.1 connections and lets each be served by its own task until the server stops.
+//! Accepts connections and lets each be served by its own task until the server stops; then lets
+//! the requests in flight finish, and nothing else. The same for HTTP/1.1 and HTTP/2.
 
-use std::{convert::Infallible, future::Future, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use hyper::{
-    Request, Response,
-    body::{Body, Incoming},
-    server::conn::http1,
-    service::service_fn,
+    Response,
+    body::{Body, Frame, SizeHint},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
 
-use crate::admission::Limits;
-
 /// How long to wait after a failed accept: the usual cause, no free file descriptor, takes time
 /// to pass.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-/// The smallest header limit that the HTTP implementation can keep.
-const LEAST_HEADER_BYTE_SIZE: usize = 1024;
+/// How long a connection without a request in flight may take to close once the server stops. A
+/// client that does not answer is not waited for any longer.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves every connection that `listener` accepts, until `shutdown`. Then accepts no more, lets
-/// requests in flight finish, closes idle connections, and returns when all are gone.
-pub(super) async fn serve<S, F, B>(
+/// requests in flight finish, closes idle connections, and returns when all are gone. `connect`
+/// makes a conversation of a connection; it counts its requests with what it is given.
+pub(super) async fn serve<C>(
     listener: TcpListener,
-    limits: &Limits,
     shutdown: impl Future<Output = ()>,
-    respond: S,
+    connect: impl Fn(TokioIo<TcpStream>, InFlight) -> C,
 ) where
-    S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data: Send, Error = Infallible> + Send + 'static,
+    C: GracefulConnection<Error = hyper::Error> + Send + 'static,
 {
-    let http = protocol(limits);
     let (stop, stopped) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
@@ -44,8 +49,12 @@ pub(super) async fn serve<S, F, B>(
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = converse(http.clone(), stream, stopped.clone(), respond.clone());
-                tokio::spawn(connection);
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot disable Nagle's algorithm");
+                }
+                let in_flight = InFlight::default();
+                let conversation = connect(TokioIo::new(stream), in_flight.clone());
+                tokio::spawn(converse(conversation, in_flight, stopped.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -59,39 +68,18 @@ pub(super) async fn serve<S, F, B>(
     stop.closed().await;
 }
 
-fn protocol(limits: &Limits) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(limits.header_timeout_seconds.max(1)))
-        .max_header_size(limits.header_byte_size.max(LEAST_HEADER_BYTE_SIZE));
-    http
-}
-
 /// Serves one connection. `stopped` is held until the connection is gone.
-async fn converse<S, F, B>(
-    http: http1::Builder,
-    stream: TcpStream,
-    mut stopped: watch::Receiver<()>,
-    respond: S,
-) where
-    S: Fn(Request<Incoming>) -> F,
-    F: Future<Output = Response<B>>,
-    B: Body<Error = Infallible> + 'static,
+async fn converse<C>(conversation: C, in_flight: InFlight, mut stopped: watch::Receiver<()>)
+where
+    C: GracefulConnection<Error = hyper::Error>,
 {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot disable Nagle's algorithm");
-    }
-    let service = service_fn(|request| {
-        let response = respond(request);
-        async { Ok::<_, Infallible>(response.await) }
-    });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut conversation = pin!(conversation);
     let ended = tokio::select! {
         biased;
-        ended = connection.as_mut() => ended,
+        ended = conversation.as_mut() => ended,
         _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            conversation.as_mut().graceful_shutdown();
+            drain(conversation, &in_flight).await
         }
     };
     if let Err(error) = ended {
@@ -99,79 +87,91 @@ async fn converse<S, F, B>(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use http_body_util::Empty;
-    use hyper::body::Bytes;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        sync::{mpsc, oneshot},
-        task::JoinHandle,
-    };
-
-    use super::*;
-
-    /// A request that is being answered: the answer waits until this is used or dropped.
-    type Pending = oneshot::Sender<()>;
-
-    struct Door {
-        stream: TcpStream,
-        requests: mpsc::UnboundedReceiver<Pending>,
-        stop: oneshot::Sender<()>,
-        served: JoinHandle<()>,
-    }
-
-    impl Door {
-        async fn open() -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let (stop, stopped) = oneshot::channel::<()>();
-            let (arrived, requests) = mpsc::unbounded_channel();
-            let served = tokio::spawn(async move {
-                let shutdown = async { drop(stopped.await) };
-                serve(listener, &Limits::default(), shutdown, move |_| {
-                    let (pending, released) = oneshot::channel();
-                    arrived.send(pending).unwrap();
-                    async move {
-                        released.await.unwrap();
-                        Response::new(Empty::<Bytes>::new())
-                    }
-                })
-                .await;
-            });
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            let request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
-            stream.write_all(request).await.unwrap();
-            Self {
-                stream,
-                requests,
-                stop,
-                served,
+/// Waits for a conversation to end, and gives up on one that only lingers.
+async fn drain<C>(mut conversation: Pin<&mut C>, in_flight: &InFlight) -> Result<(), hyper::Error>
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut begun = in_flight.begun();
+    loop {
+        tokio::select! {
+            biased;
+            ended = conversation.as_mut() => return ended,
+            () = tokio::time::sleep(LINGER) => {
+                let before = std::mem::replace(&mut begun, in_flight.begun());
+                if before == begun && in_flight.is_idle() {
+                    return Ok(());
+                }
             }
         }
     }
+}
 
-    #[tokio::test]
-    async fn a_client_that_goes_away_drops_the_future_of_its_request() {
-        let mut door = Door::open().await;
-        let mut pending = door.requests.recv().await.unwrap();
-        drop(door.stream);
-        pending.closed().await;
-        door.stop.send(()).unwrap();
-        door.served.await.unwrap();
+/// Counts one connection's requests, from their header fields to the last byte of their answers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InFlight(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+impl InFlight {
+    /// Answers one request with `respond`, and counts it until its answer's body is gone.
+    pub(super) async fn count<B>(
+        self,
+        respond: impl Future<Output = Response<B>>,
+    ) -> Result<Response<Counted<B>>, Infallible> {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        let permit = Permit(self.0);
+        Ok(respond.await.map(|body| Counted {
+            body,
+            _permit: permit,
+        }))
     }
 
-    #[tokio::test]
-    async fn a_request_in_flight_is_answered_after_the_shutdown_has_begun() {
-        let mut door = Door::open().await;
-        let pending = door.requests.recv().await.unwrap();
-        door.stop.send(()).unwrap();
-        tokio::task::yield_now().await;
-        assert!(!door.served.is_finished());
-        pending.send(()).unwrap();
-        let mut answer = String::new();
-        door.stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        door.served.await.unwrap();
+    fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.begun() == self.0.ended.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug)]
+struct Permit(Arc<Counts>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer's body, and the count of its request.
+#[derive(Debug)]
+pub(super) struct Counted<B> {
+    body: B,
+    _permit: Permit,
+}
+
+impl<B: Body + Unpin> Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind};
 /// The reason of an error that means "this body is larger than the limit".
 pub(super) const TOO_LARGE: &str = "request_too_large";
 
+/// Characters of a message in a gRPC status.
+const MAX_MESSAGE: usize = 2048;
+
 /// The HTTP status for `error`.
 pub(super) fn http(error: &Error) -> StatusCode {
     if error.reason() == TOO_LARGE {
@@ -51,7 +54,9 @@ fn grpc_code(kind: ErrorKind) -> Code {
 
 /// The gRPC status for `error`, with its message.
 pub(super) fn grpc(error: &Error) -> Status {
-    Status::new(grpc_code(error.kind()), error.message())
+    // The message travels in a header field, and clients refuse large ones.
+    let message: String = error.message().chars().take(MAX_MESSAGE).collect();
+    Status::new(grpc_code(error.kind()), message)
 }
 
 #[cfg(test)]

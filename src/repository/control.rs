@@ -240,6 +240,10 @@ impl<L: Load> Control<L> {
                 (model, Order::Load { overrides, reply })
             }
             Command::Unload { model, reply } => (model, Order::Unload { reply: Some(reply) }),
+            Command::Look { reply } => {
+                self.list();
+                return answer(Some(reply), Ok(()));
+            }
         };
         if self.stop_by.is_some() {
             refuse(order);

@@ -57,6 +57,9 @@ enum Command {
         model: ModelName,
         reply: oneshot::Sender<Result<()>>,
     },
+    Look {
+        reply: oneshot::Sender<Result<()>>,
+    },
 }
 
 /// What a load call may carry besides the name.
@@ -113,6 +116,18 @@ impl<M: Loaded> Repository<M> {
     pub async fn unload(&self, model: ModelName, _unload_dependents: bool) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Unload { model, reply }, answer).await
+    }
+
+    /// Has the index name what is in the folders now. In the other modes it does so anyway.
+    ///
+    /// # Errors
+    /// `Unavailable` if the control loop ended.
+    pub async fn look(&self) -> Result<()> {
+        if self.control.mode != ControlMode::Explicit {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Look { reply }, answer).await
     }
 
     /// Waits until every model to load at start is ready or has failed; returns those that failed.

@@ -98,9 +98,7 @@ impl<M: Loaded> Registry<M> {
     pub fn resolve(&self, name: &str, version: Option<u64>) -> Result<M::Lease> {
         loop {
             let table = self.table.load();
-            let entry = table
-                .get(name)
-                .ok_or_else(|| unknown(format_args!("'{name}' is not found")))?;
+            let entry = table.get(name).ok_or_else(|| not_found(name))?;
             let model = match version {
                 Some(version) => serving_version(name, entry, version)?,
                 None => entry
@@ -255,6 +253,12 @@ fn serving_version<'a, M>(
             format!("Request for unknown model: '{name}' version {version} is not at ready state"),
         )
     })
+}
+
+/// A name that nothing has may be of any length.
+fn not_found(name: &str) -> Error {
+    let shown: String = name.chars().take(ModelName::MAX_BYTE_SIZE).collect();
+    unknown(format_args!("'{shown}' is not found"))
 }
 
 fn unknown(what: fmt::Arguments<'_>) -> Error {

@@ -68,14 +68,10 @@ impl Server {
             http_door
                 .map(|door| tokio::spawn(http::serve(door, Arc::clone(api), raised(&draining)))),
         );
-        doors.extend(grpc_door.map(|door| {
-            let served = grpc::serve(door, Arc::clone(api), raised(&draining));
-            tokio::spawn(async {
-                if let Err(error) = served.await {
-                    tracing::error!(%error, "the gRPC door closed");
-                }
-            })
-        }));
+        doors.extend(
+            grpc_door
+                .map(|door| tokio::spawn(grpc::serve(door, Arc::clone(api), raised(&draining)))),
+        );
         let page = metrics_door
             .map(|door| tokio::spawn(metrics::serve(door, Arc::clone(api), raised(&ending))));
         Ok(Self {

@@ -10,6 +10,7 @@
 
 #[path = "../../fuzz/bodies/config.rs"]
 mod config;
+mod http;
 
 use std::{
     fs,

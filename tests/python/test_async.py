@@ -119,7 +119,7 @@ class Queues(ConformanceTest):
         self.assertLess(len(refused), 4)
         for error in refused:
             self.assertIn("Exceeds maximum queue size", error.message())
-            self.assertEqual(error.status(), "StatusCode.UNAVAILABLE")
+            self.assertEqual(error.status(), "StatusCode.RESOURCE_EXHAUSTED")
 
     def test_a_request_that_waited_too_long_is_refused(self):
         one = np.ones((1, 1), np.float32)

@@ -73,12 +73,13 @@ pub(super) fn statistics(
     api.statistics(&request.name, parse_version(&request.version)?)
 }
 
-pub(super) fn index(
+pub(super) async fn index(
     api: &Api,
     request: &pb::RepositoryIndexRequest,
 ) -> Result<pb::RepositoryIndexResponse> {
     api.refuse_when_exiting()?;
     refuse_name(&request.repository_name)?;
+    api.repository.look().await?;
     Ok(api.index(request.ready))
 }
 

@@ -10,24 +10,16 @@ mod service;
 mod tests;
 mod unary;
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
-use tonic::{
-    body::Body,
-    codegen::{BoxFuture, Service},
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{body::Body, codegen::Service};
 
-use super::Api;
+use super::{Api, listener};
 use crate::{
-    error::{Error, Result},
+    admission::Limits,
     proto::{
         health::health_server::HealthServer,
         inference::grpc_inference_service_server::GrpcInferenceServiceServer,
@@ -52,42 +44,30 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 struct Door(Arc<Api>);
 
 /// Serves gRPC on `listener` until `shutdown`, then finishes the requests in flight and returns.
-///
-/// # Errors
-/// `Internal` if the transport fails.
-pub async fn serve(
-    listener: TcpListener,
-    api: Arc<Api>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<()> {
-    let limits = &api.limits;
+pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
+    let protocol = protocol(&api.limits);
+    let services = Services::new(api);
+    listener::serve(listener, shutdown, |stream, in_flight| {
+        let services = services.clone();
+        let service = service_fn(move |request| in_flight.clone().count(services.respond(request)));
+        protocol.serve_connection(stream, service)
+    })
+    .await;
+}
+
+/// HTTP/2 within `limits`, for tensors.
+fn protocol(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let header_byte_size = u32::try_from(limits.header_byte_size).unwrap_or(u32::MAX);
-    let door = Door(Arc::clone(&api));
-    // The generated services take memory for as much as a message claims to have, before it is
-    // there; what may be large goes through `unary` instead.
-    let control_byte_size = limits.config_byte_size.saturating_add(CONTROL_BYTE_SIZE);
-    let services = Services {
-        inference: GrpcInferenceServiceServer::new(door.clone())
-            .max_decoding_message_size(control_byte_size.min(limits.request_byte_size))
-            .max_encoding_message_size(unary::RESPONSE_BYTE_SIZE),
-        health: HealthServer::new(door.clone()).max_decoding_message_size(CONTROL_BYTE_SIZE),
-        door,
-    };
-    Server::builder()
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_BYTE_SIZE)
         .max_concurrent_streams(limits.streams_per_connection)
-        .http2_max_header_list_size(header_byte_size)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .serve_with_incoming_shutdown(
-            services,
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shutdown,
-        )
-        .await
-        .map_err(|error| Error::internal("grpc_transport", error.to_string()).with_source(error))
+        .max_header_list_size(header_byte_size)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    http
 }
 
 /// The two services behind one port, and the one method that is answered without them.
@@ -98,21 +78,49 @@ struct Services {
     door: Door,
 }
 
-impl Service<http::Request<Body>> for Services {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Self::Error>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        match request.uri().path() {
-            unary::MODEL_INFER => Box::pin(unary::model_infer(self.door.clone(), request)),
-            path if path.starts_with("/grpc.health.v1.Health/") => self.health.call(request),
-            // Answers paths of no service with UNIMPLEMENTED.
-            _ => self.inference.call(request),
+impl Services {
+    fn new(api: Arc<Api>) -> Self {
+        // The generated services take memory for as much as a message claims to have, before it is
+        // there; what may be large goes through `unary` instead.
+        let control_byte_size = api
+            .limits
+            .config_byte_size
+            .saturating_add(CONTROL_BYTE_SIZE);
+        let control_byte_size = control_byte_size.min(api.limits.request_byte_size);
+        let door = Door(api);
+        Self {
+            inference: GrpcInferenceServiceServer::new(door.clone())
+                .max_decoding_message_size(control_byte_size)
+                .max_encoding_message_size(unary::RESPONSE_BYTE_SIZE),
+            health: HealthServer::new(door.clone()).max_decoding_message_size(CONTROL_BYTE_SIZE),
+            door,
         }
     }
+
+    fn respond(&self, request: http::Request<Incoming>) -> BoxFuture<http::Response<Body>> {
+        match request.uri().path() {
+            unary::MODEL_INFER => Box::pin(unary::model_infer(self.door.clone(), request)),
+            path if path.starts_with("/grpc.health.v1.Health/") => {
+                answer(self.health.clone(), request)
+            }
+            // Answers paths of no service with UNIMPLEMENTED.
+            _ => answer(self.inference.clone(), request),
+        }
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+fn answer<S>(mut service: S, request: http::Request<Incoming>) -> BoxFuture<http::Response<Body>>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    let answered = service.call(request.map(Body::new));
+    Box::pin(async {
+        match answered.await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    })
 }

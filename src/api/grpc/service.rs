@@ -140,11 +140,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Reply<pb::RepositoryIndexResponse> {
         let started = started();
-        reply(
-            "RepositoryIndex",
-            started,
-            control::index(&self.0, request.get_ref()),
-        )
+        let result = control::index(&self.0, request.get_ref()).await;
+        reply("RepositoryIndex", started, result)
     }
 
     async fn repository_model_load(

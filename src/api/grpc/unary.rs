@@ -7,6 +7,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -20,6 +21,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
 };
 use smallvec::SmallVec;
+use tokio::time::timeout;
 use tonic::{Status, body::Body};
 
 use super::{
@@ -30,7 +32,7 @@ use super::{
 use crate::{
     admission::Limits,
     api::{
-        body::{Chunks, read_announced},
+        body::{BoxError, Chunks, read_announced},
         status,
     },
     error::{Error, Result},
@@ -49,19 +51,50 @@ const RAW_OUTPUT_CONTENTS: u32 = 6;
 /// Tensors below this are copied into the message: that is cheaper than a frame of their own.
 const COPY_BYTE_SIZE: usize = 4096;
 
-/// Answers one call. Dropping the future cancels the inference.
-pub(super) async fn model_infer(
-    door: Door,
-    request: http::Request<Body>,
-) -> std::result::Result<http::Response<Body>, Infallible> {
+/// Answers one call, within the time that the client gives it. Dropping the future cancels the
+/// inference.
+pub(super) async fn model_infer<B>(door: Door, request: http::Request<B>) -> http::Response<Body>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     let started = started();
-    let result = answer(&door, request).await;
+    let result = match time_limit(request.headers()) {
+        None => answer(&door, request).await,
+        Some(limit) => timeout(limit, answer(&door, request))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::deadline_exceeded(
+                    "grpc_timeout",
+                    "Deadline Exceeded",
+                ))
+            }),
+    };
     let result = result.map_err(|error| status::grpc(&error));
     log_call("ModelInfer", started, result.as_ref().err());
-    Ok(result.map_or_else(Status::into_http, respond))
+    result.map_or_else(Status::into_http, respond)
 }
 
-async fn answer(Door(api): &Door, request: http::Request<Body>) -> Result<Chunks> {
+/// What `grpc-timeout` says: at most eight digits and a unit. Anything else is ignored, as the
+/// client keeps the time itself.
+fn time_limit(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+async fn answer<B>(Door(api): &Door, request: http::Request<B>) -> Result<Chunks>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
     refuse_compression(request.headers())?;
     let limit = api.limits.request_byte_size;
     let body = read_announced(
@@ -233,6 +266,24 @@ mod tests {
 
     async fn collect(chunks: Chunks) -> Bytes {
         chunks.collect().await.unwrap().to_bytes()
+    }
+
+    #[test]
+    fn reads_the_time_limit_in_every_unit_and_ignores_nonsense() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            time_limit(&headers)
+        };
+        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
+        assert_eq!(read("3M"), Some(Duration::from_secs(180)));
+        assert_eq!(read("99999999S"), Some(Duration::from_secs(99_999_999)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("5u"), Some(Duration::from_micros(5)));
+        assert_eq!(read("6n"), Some(Duration::from_nanos(6)));
+        for bad in ["", "5", "S", "999999999S", "-1S", "1x", "1.5S"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 
     #[tokio::test]

@@ -15,9 +15,17 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use hyper::{Request, Response, StatusCode, body::Incoming, http::request::Parts};
+use hyper::{
+    Request, Response, StatusCode, body::Incoming, http::request::Parts, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
 use self::route::{Aspect, Route};
@@ -26,16 +34,34 @@ pub use self::{
     json::{InferDocument, parse_infer_request},
 };
 use super::{Api, body::Chunks, listener, unsupported};
-use crate::error::Result;
+use crate::{admission::Limits, error::Result};
+
+/// The smallest header limit that the HTTP implementation can keep.
+const LEAST_HEADER_BYTE_SIZE: usize = 1024;
 
 /// Serves HTTP on `listener` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let served = Arc::clone(&api);
-    let respond = move |request| {
-        let api = Arc::clone(&served);
-        async move { respond(&api, request).await }
-    };
-    listener::serve(listener, &api.limits, shutdown, respond).await;
+    let protocol = protocol(&api.limits);
+    listener::serve(listener, shutdown, |stream, in_flight| {
+        let api = Arc::clone(&api);
+        let service = service_fn(move |request| {
+            let api = Arc::clone(&api);
+            in_flight
+                .clone()
+                .count(async move { respond(&api, request).await })
+        });
+        protocol.serve_connection(stream, service)
+    })
+    .await;
+}
+
+/// HTTP/1.1 within `limits`.
+pub(super) fn protocol(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits.header_timeout_seconds.max(1)))
+        .max_header_size(limits.header_byte_size.max(LEAST_HEADER_BYTE_SIZE));
+    http
 }
 
 /// Answers one request. Dropping the future cancels the inference that it may be waiting for.

@@ -40,6 +40,7 @@ pub(super) async fn index(api: &Api, body: Incoming) -> Result<Response<Chunks>>
     if !body.repository_name.is_empty() {
         return Err(named_repository());
     }
+    api.repository.look().await?;
     let rows: Vec<_> = api
         .index(body.ready)
         .models
@@ -94,12 +95,17 @@ fn parse<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T> {
     if body.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(body).map_err(|error| {
+    let malformed = |why: &dyn std::fmt::Display| {
         Error::invalid_argument(
             "malformed_json",
-            format!("failed to parse the request JSON buffer: {error}"),
+            format!("failed to parse the request JSON buffer: {why}"),
         )
-    })
+    };
+    // A structure may also be read from an array of its fields, which is not the protocol.
+    match body.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| malformed(&error)),
+        _ => Err(malformed(&"expected an object")),
+    }
 }
 
 fn overrides(parameters: Map<String, Value>, config_byte_size: usize) -> Result<Overrides> {
@@ -182,7 +188,7 @@ mod tests {
                 ErrorKind::Unimplemented,
             ),
             ("{", ErrorKind::InvalidArgument),
-            ("[]x", ErrorKind::InvalidArgument),
+            ("[]", ErrorKind::InvalidArgument),
         ] {
             assert_eq!(load_parameters(body).unwrap_err().kind(), kind, "{body}");
         }

@@ -9,11 +9,12 @@ use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     header::{CONTENT_TYPE, HeaderValue},
+    service::service_fn,
 };
 use tokio::net::TcpListener;
 
 use self::host::{CpuMeter, Memory};
-use super::{Api, body::Chunks, listener};
+use super::{Api, body::Chunks, http::protocol, listener};
 use crate::{
     inference::{DurationSnapshot, FailureReason, Histograms, Snapshot},
     model::Model,
@@ -25,12 +26,18 @@ use crate::{
 
 /// Serves the page on `listener` until `shutdown`.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let (served, cpu) = (Arc::clone(&api), Arc::new(CpuMeter::default()));
-    let respond = move |request: Request<Incoming>| {
-        let (api, cpu) = (Arc::clone(&served), Arc::clone(&cpu));
-        async move { respond(&api, &cpu, &request) }
-    };
-    listener::serve(listener, &api.limits, shutdown, respond).await;
+    let (protocol, cpu) = (protocol(&api.limits), Arc::new(CpuMeter::default()));
+    listener::serve(listener, shutdown, |stream, in_flight| {
+        let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
+        let service = service_fn(move |request| {
+            let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
+            in_flight
+                .clone()
+                .count(async move { respond(&api, &cpu, &request) })
+        });
+        protocol.serve_connection(stream, service)
+    })
+    .await;
 }
 
 fn respond(api: &Api, cpu: &CpuMeter, request: &Request<Incoming>) -> Response<Chunks> {
