@@ -58,7 +58,7 @@ fn bytes_tensor(rows: &[Vec<Vec<u8>>], columns: usize) -> Tensor {
 
 fn numbers(rows: usize, columns: usize, first: u8) -> Tensor {
     let data: Vec<u8> = (0..rows * columns * 2)
-        .map(|i| first.wrapping_add(i as u8))
+        .map(|i| first.wrapping_add(u8::try_from(i % 256).unwrap()))
         .collect();
     Tensor {
         datatype: Datatype::Int16,

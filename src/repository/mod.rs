@@ -194,12 +194,12 @@ impl<M: Loaded> Repository<M> {
         })
     }
 
-    /// A handle without a control loop behind it: every call answers that the server is exiting.
+    /// A handle without a control loop behind it, in a mode in which nothing can be asked of it.
     #[cfg(test)]
     pub(crate) fn detached() -> Self {
         Self {
             control: Arc::new(ControlThread {
-                mode: ControlMode::Explicit,
+                mode: ControlMode::None,
                 inbox: mpsc::channel().0,
                 finished: flag::channel(None).1,
                 thread: Mutex::new(None),

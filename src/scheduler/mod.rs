@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     handoff::{Handoff, Next},
     policy::{Decision, Limits},
-    queue::{Dropped, Queue},
+    queue::{Dropped, Queue, Refused},
 };
 use crate::{
     error::Error,
@@ -121,15 +121,16 @@ impl Infer for Scheduler {
                 // Make room by dropping what nobody waits for any more.
                 queue.sweep(request.queued, usize::MAX, &mut dropped);
             }
-            queue.push(request)
+            queue.push(request)?;
+            // Under the lock: an instance may take it at once.
+            self.statistics.enqueued();
+            Ok::<_, Box<Refused>>(())
         });
         self.answer_dropped(&mut dropped);
         match pushed {
-            Ok(Ok(())) => {
-                self.statistics.enqueued();
-                Ok(())
-            }
-            Ok(Err((request, full))) => {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => {
+                let Refused { request, full } = *refused;
                 self.statistics
                     .failed(FailureReason::Rejected, request.received.elapsed());
                 Err(Rejected::new(request, full.into()))

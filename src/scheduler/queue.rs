@@ -53,6 +53,13 @@ pub(super) struct Dropped {
     pub(super) reason: DropReason,
 }
 
+/// A request that found the queue full.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) request: Request,
+    pub(super) full: Full,
+}
+
 /// Which bound a queue has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
@@ -106,14 +113,15 @@ impl Queue {
     }
 
     /// Puts a request at the end of its level; gives it back if there is no room.
-    pub(super) fn push(&mut self, mut request: Request) -> Result<(), (Request, Full)> {
+    pub(super) fn push(&mut self, mut request: Request) -> Result<(), Box<Refused>> {
         let byte_size = request.byte_size();
         let index = self.level_of(request.priority);
         if let Some(full) = self.fullness(index, byte_size) {
-            return Err((request, full));
+            return Err(Box::new(Refused { request, full }));
         }
         let Some(level) = self.levels.get_mut(index) else {
-            return Err((request, Full::Requests(0)));
+            let full = Full::Requests(0);
+            return Err(Box::new(Refused { request, full }));
         };
         if let Some(order) = &self.order {
             request.respond.keep_order(order);

@@ -343,7 +343,8 @@ fn a_full_queue_gives_the_request_back() {
         ..Config::default()
     };
     let mut queue = Queue::new(&config, &Scheduling::Default);
-    let push = |queue: &mut Queue, rows| queue.push(request(rows).0).map_err(|(_, full)| full);
+    let push =
+        |queue: &mut Queue, rows| queue.push(request(rows).0).map_err(|refused| refused.full);
     // Larger than the bound by itself, but alone.
     assert_eq!(push(&mut queue, 11), Ok(()));
     assert_eq!(

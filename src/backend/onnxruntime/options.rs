@@ -10,6 +10,10 @@ use crate::{backend::parameters::parameter, model_config::ModelConfig};
 ///
 /// # Errors
 /// If a parameter cannot be read, or ONNX Runtime refuses an option.
+#[expect(
+    clippy::result_large_err,
+    reason = "the crate's error gives its builder back"
+)]
 pub(super) fn apply(
     builder: SessionBuilder,
     config: &ModelConfig,
