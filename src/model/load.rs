@@ -7,9 +7,12 @@ use std::{
     time::Instant,
 };
 
-use super::{Leases, Model, warmup};
+use super::{
+    Leases, Model,
+    warmup::{self, Warmup},
+};
 use crate::{
-    backend::{Backend, BackendError, BackendRegistry, LoadSpec},
+    backend::{Backend, BackendError, BackendRegistry, Executor, LoadSpec},
     device::Device,
     error::{Error, Result},
     inference::{ModelName, Statistics},
@@ -141,26 +144,7 @@ impl Loader {
                 } else {
                     scheduler.clone()
                 };
-                let load = {
-                    let (name, config, samples) =
-                        (name.clone(), Arc::clone(&config), Arc::clone(&samples));
-                    let (backend, version_folder, file) = (
-                        Arc::clone(&prepared.backend),
-                        prepared.version_folder.clone(),
-                        prepared.file.clone(),
-                    );
-                    move || {
-                        let spec = LoadSpec {
-                            version_folder: &version_folder,
-                            file: &file,
-                            config: &config,
-                            instance: &name,
-                        };
-                        let mut executor = backend.load(&spec, Device::Host)?;
-                        warmup::run(executor.as_mut(), &samples)?;
-                        Ok(executor)
-                    }
-                };
+                let load = prepared.loading(&name, &config, &samples);
                 Instance::start(
                     &name,
                     load,
@@ -180,6 +164,31 @@ struct Prepared {
     backend: Arc<dyn Backend>,
     version_folder: PathBuf,
     file: PathBuf,
+}
+
+impl Prepared {
+    /// What an instance's thread does first: load its executor and warm it up.
+    fn loading(
+        &self,
+        instance: &str,
+        config: &Arc<ModelConfig>,
+        samples: &Arc<Vec<Warmup>>,
+    ) -> impl FnOnce() -> Result<Box<dyn Executor>, BackendError> + Send + 'static {
+        let (config, samples) = (Arc::clone(config), Arc::clone(samples));
+        let (backend, instance) = (Arc::clone(&self.backend), instance.to_owned());
+        let (version_folder, file) = (self.version_folder.clone(), self.file.clone());
+        move || {
+            let spec = LoadSpec {
+                version_folder: &version_folder,
+                file: &file,
+                config: &config,
+                instance: &instance,
+            };
+            let mut executor = backend.load(&spec, Device::Host)?;
+            warmup::run(executor.as_mut(), &samples)?;
+            Ok(executor)
+        }
+    }
 }
 
 /// Every instance of the configuration: its name and its group.

@@ -29,7 +29,7 @@ use self::value::{HostMemory, InputValue, OutputValue, check};
 use super::{Backend, BackendError, Batch, Executor, LoadSpec};
 use crate::{
     device::Device,
-    model_config::{EngineSignature, EngineTensor},
+    model_config::{self, EngineSignature, EngineTensor, ModelConfig, complete_from_engine},
     tensor::{Datatype, Shape},
 };
 
@@ -141,6 +141,7 @@ impl Backend for OnnxRuntime {
         let session = builder
             .commit_from_file(model_file(spec.file))
             .map_err(|error| invalid(spec.file, &error))?;
+        agrees(spec.config, &signature(&session)?)?;
         let names = |names: Vec<&str>| {
             names
                 .into_iter()
@@ -173,6 +174,17 @@ impl Backend for OnnxRuntime {
             session,
         }))
     }
+}
+
+/// Holds the configuration against the session: what differs is better said now than by a failed
+/// request.
+fn agrees(config: &ModelConfig, engine: &EngineSignature) -> Result<(), BackendError> {
+    let as_it_is = model_config::Environment {
+        auto_complete: false,
+        ..model_config::Environment::default()
+    };
+    complete_from_engine(&mut config.proto.clone(), engine, &as_it_is)
+        .map_err(|error| BackendError::InvalidModel(error.to_string()))
 }
 
 /// A model may be a folder `model.onnx/` that holds `model.onnx` and its external data.
