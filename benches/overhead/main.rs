@@ -15,6 +15,7 @@
 #![allow(clippy::print_stdout, reason = "its output is what a benchmark is for")]
 
 mod client;
+mod engine;
 mod floor;
 mod grpc;
 mod http;
@@ -70,6 +71,9 @@ struct Arguments {
     /// Be the floor's server, for requests and tensors of these many bytes.
     #[arg(long, hide = true, num_args = 2)]
     floor_server: Option<Vec<usize>>,
+    /// Be the bare engine, with the models of this repository.
+    #[arg(long, hide = true)]
+    bare_engine: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,6 +86,9 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(&[request_byte_size, tensor_byte_size]) = arguments.floor_server.as_deref() {
         return floor::serve(request_byte_size, tensor_byte_size);
+    }
+    if let Some(repository) = &arguments.bare_engine {
+        return engine::hold(repository);
     }
     if !arguments.bench {
         println!("not measured: start it with cargo bench");
@@ -216,6 +223,12 @@ fn measure_start_and_memory(empty: &Path, loaded: u64) -> Result<()> {
             server.ready_after,
         );
         report::print_memory("sample repository", server.process.resident_byte_size()?);
+        let engine = engine::start(&sample)?;
+        thread::sleep(SETTLE);
+        report::print_memory(
+            "the bare engine with the same sessions",
+            engine.resident_byte_size()?,
+        );
     } else {
         report::print_no_sample();
     }

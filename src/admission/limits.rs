@@ -24,7 +24,8 @@ pub struct Limits {
     pub text_byte_size: usize,
     /// Streams (requests in flight) on one HTTP/2 connection.
     pub streams_per_connection: u32,
-    /// Seconds in which an HTTP/1.1 client must have sent its header fields.
+    /// Seconds in which an HTTP/1.1 client must have sent its header fields; idle connections are
+    /// closed after the same time.
     pub header_timeout_seconds: u64,
     /// Bytes of one configuration file or configuration override.
     pub config_byte_size: usize,
@@ -42,7 +43,7 @@ impl Default for Limits {
             parameters: 256,
             text_byte_size: 64 << 10,
             streams_per_connection: 1024,
-            header_timeout_seconds: 30,
+            header_timeout_seconds: 60,
             config_byte_size: 4 << 20,
         }
     }
