@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -16,6 +16,7 @@ use std::{
 use hyper::{
     Response,
     body::{Body, Frame, SizeHint},
+    header::{CONNECTION, HeaderValue},
 };
 use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
 use tokio::{
@@ -26,21 +27,42 @@ use tokio::{
 /// How long to wait after a failed accept: the usual cause, no free file descriptor, takes time
 /// to pass.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// How long connections that wait in the kernel's queue are still taken once the server stops.
+const BACKLOG_PATIENCE: Duration = Duration::from_millis(10);
 /// How long a connection without a request in flight may take to close once the server stops. A
 /// client that does not answer is not waited for any longer.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// How a client is told that its connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// HTTP/1.1: by a header field of its next answer. A connection that is closed instead may have
+    /// a request on its way.
+    Header,
+    /// HTTP/2: by a frame of its own; what the client sent after it, it sends again elsewhere.
+    Frame,
+}
 
 /// Serves every connection that `listener` accepts, until `shutdown`. Then accepts no more, lets
 /// requests in flight finish, closes idle connections, and returns when all are gone. `connect`
 /// makes a conversation of a connection; it counts its requests with what it is given.
 pub(super) async fn serve<C>(
     listener: TcpListener,
+    farewell: Farewell,
     shutdown: impl Future<Output = ()>,
     connect: impl Fn(TokioIo<TcpStream>, InFlight) -> C,
 ) where
     C: GracefulConnection<Error = hyper::Error> + Send + 'static,
 {
     let (stop, stopped) = watch::channel(());
+    let begin = |stream: TcpStream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot disable Nagle's algorithm");
+        }
+        let in_flight = InFlight::default();
+        let conversation = connect(TokioIo::new(stream), in_flight.clone());
+        tokio::spawn(converse(conversation, in_flight, farewell, stopped.clone()));
+    };
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -48,19 +70,17 @@ pub(super) async fn serve<C>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "cannot disable Nagle's algorithm");
-                }
-                let in_flight = InFlight::default();
-                let conversation = connect(TokioIo::new(stream), in_flight.clone());
-                tokio::spawn(converse(conversation, in_flight, stopped.clone()));
-            }
+            Ok((stream, _)) => begin(stream),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
+    }
+    // Clients that the kernel has let in already may have sent a request.
+    let end = tokio::time::Instant::now() + BACKLOG_PATIENCE;
+    while let Ok(Ok((stream, _))) = tokio::time::timeout_at(end, listener.accept()).await {
+        begin(stream);
     }
     drop((listener, stopped));
     // Fails only if there is no connection left to tell.
@@ -69,29 +89,43 @@ pub(super) async fn serve<C>(
 }
 
 /// Serves one connection. `stopped` is held until the connection is gone.
-async fn converse<C>(conversation: C, in_flight: InFlight, mut stopped: watch::Receiver<()>)
-where
+async fn converse<C>(
+    conversation: C,
+    in_flight: InFlight,
+    farewell: Farewell,
+    mut stopped: watch::Receiver<()>,
+) where
     C: GracefulConnection<Error = hyper::Error>,
 {
     let mut conversation = pin!(conversation);
     let ended = tokio::select! {
         biased;
         ended = conversation.as_mut() => ended,
-        _ = stopped.changed() => {
-            conversation.as_mut().graceful_shutdown();
-            drain(conversation, &in_flight).await
-        }
+        _ = stopped.changed() => end(conversation, &in_flight, farewell).await,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
     }
 }
 
-/// Waits for a conversation to end, and gives up on one that only lingers.
-async fn drain<C>(mut conversation: Pin<&mut C>, in_flight: &InFlight) -> Result<(), hyper::Error>
+/// Ends a conversation in order, and gives up on one that only lingers.
+async fn end<C>(
+    mut conversation: Pin<&mut C>,
+    in_flight: &InFlight,
+    farewell: Farewell,
+) -> Result<(), hyper::Error>
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
+    if farewell == Farewell::Header {
+        in_flight.0.closing.store(true, Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            ended = conversation.as_mut() => return ended,
+            () = tokio::time::sleep(LINGER) => {}
+        }
+    }
+    conversation.as_mut().graceful_shutdown();
     let mut begun = in_flight.begun();
     loop {
         tokio::select! {
@@ -115,6 +149,8 @@ pub(super) struct InFlight(Arc<Counts>);
 struct Counts {
     begun: AtomicUsize,
     ended: AtomicUsize,
+    /// Whether answers say that the connection is closed after them.
+    closing: AtomicBool,
 }
 
 impl InFlight {
@@ -125,7 +161,12 @@ impl InFlight {
     ) -> Result<Response<Counted<B>>, Infallible> {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         let permit = Permit(self.0);
-        Ok(respond.await.map(|body| Counted {
+        let mut response = respond.await;
+        if permit.0.closing.load(Ordering::Relaxed) {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        Ok(response.map(|body| Counted {
             body,
             _permit: permit,
         }))

@@ -17,7 +17,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
 use tonic::{body::Body, codegen::Service};
 
-use super::{Api, listener};
+use super::{
+    Api,
+    listener::{self, Farewell},
+};
 use crate::{
     admission::Limits,
     proto::{
@@ -47,7 +50,7 @@ struct Door(Arc<Api>);
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let protocol = protocol(&api.limits);
     let services = Services::new(api);
-    listener::serve(listener, shutdown, |stream, in_flight| {
+    listener::serve(listener, Farewell::Frame, shutdown, |stream, in_flight| {
         let services = services.clone();
         let service = service_fn(move |request| in_flight.clone().count(services.respond(request)));
         protocol.serve_connection(stream, service)

@@ -33,7 +33,12 @@ pub use self::{
     binary::{bind_tensors, split_body},
     json::{InferDocument, parse_infer_request},
 };
-use super::{Api, body::Chunks, listener, unsupported};
+use super::{
+    Api,
+    body::Chunks,
+    listener::{self, Farewell},
+    unsupported,
+};
 use crate::{admission::Limits, error::Result};
 
 /// The smallest header limit that the HTTP implementation can keep.
@@ -42,7 +47,7 @@ const LEAST_HEADER_BYTE_SIZE: usize = 1024;
 /// Serves HTTP on `listener` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let protocol = protocol(&api.limits);
-    listener::serve(listener, shutdown, |stream, in_flight| {
+    listener::serve(listener, Farewell::Header, shutdown, |stream, in_flight| {
         let api = Arc::clone(&api);
         let service = service_fn(move |request| {
             let api = Arc::clone(&api);

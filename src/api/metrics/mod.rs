@@ -14,7 +14,12 @@ use hyper::{
 use tokio::net::TcpListener;
 
 use self::host::{CpuMeter, Memory};
-use super::{Api, body::Chunks, http::protocol, listener};
+use super::{
+    Api,
+    body::Chunks,
+    http::protocol,
+    listener::{self, Farewell},
+};
 use crate::{
     inference::{DurationSnapshot, FailureReason, Histograms, Snapshot},
     model::Model,
@@ -27,7 +32,7 @@ use crate::{
 /// Serves the page on `listener` until `shutdown`.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let (protocol, cpu) = (protocol(&api.limits), Arc::new(CpuMeter::default()));
-    listener::serve(listener, shutdown, |stream, in_flight| {
+    listener::serve(listener, Farewell::Header, shutdown, |stream, in_flight| {
         let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
         let service = service_fn(move |request| {
             let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
