@@ -27,6 +27,8 @@ pub struct Limits {
     /// Seconds in which an HTTP/1.1 client must have sent its header fields; idle connections are
     /// closed after the same time.
     pub header_timeout_seconds: u64,
+    /// Seconds without a byte of a request's body after which its client is taken for gone.
+    pub body_timeout_seconds: u64,
     /// Bytes of one configuration file or configuration override.
     pub config_byte_size: usize,
 }
@@ -44,6 +46,7 @@ impl Default for Limits {
             text_byte_size: 64 << 10,
             streams_per_connection: 1024,
             header_timeout_seconds: 60,
+            body_timeout_seconds: 60,
             config_byte_size: 4 << 20,
         }
     }

@@ -5,14 +5,16 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
+use tokio::time::timeout;
 
-use super::status::TOO_LARGE;
+use super::{Readiness, Stage, status::TOO_LARGE};
 use crate::error::{Error, Result};
 
 /// What a transport's errors become.
@@ -20,13 +22,17 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The most that a length in a header makes us allocate before the bytes are there.
 const FIRST_RESERVATION: usize = 1 << 20;
+/// How often it is looked at whether a body still arrives.
+const STALL_TICK: Duration = Duration::from_millis(500);
+/// How long the rest of a body that nobody wants may take.
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// Reads a body whole. One that arrives in one piece is not copied.
 ///
 /// # Errors
 /// Reason [`TOO_LARGE`] if it has, or announces, more than `limit` bytes; `Cancelled` if the client
 /// goes away or breaks the transfer.
-pub(super) async fn read<B>(body: B, limit: usize) -> Result<Bytes>
+pub(super) async fn read<B>(body: B, limit: usize, patience: &Patience<'_>) -> Result<Bytes>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
@@ -37,7 +43,7 @@ where
     if let Some(length) = announced {
         within_limit(length, limit)?;
     }
-    read_announced(body, limit, |_| announced).await
+    read_announced(body, limit, patience, |_| announced).await
 }
 
 /// As [`read`], for a body whose beginning tells its length.
@@ -47,12 +53,13 @@ where
 pub(super) async fn read_announced<B>(
     mut body: B,
     limit: usize,
+    patience: &Patience<'_>,
     announced: impl FnOnce(&[u8]) -> Option<usize>,
 ) -> Result<Bytes>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let Some(first) = next_chunk(&mut body).await? else {
+    let Some(first) = patience.next_chunk(&mut body).await? else {
         return Ok(Bytes::new());
     };
     within_limit(first.len(), limit)?;
@@ -61,13 +68,13 @@ where
     if body.is_end_stream() {
         return Ok(first);
     }
-    let Some(second) = next_chunk(&mut body).await? else {
+    let Some(second) = patience.next_chunk(&mut body).await? else {
         return Ok(first);
     };
     let mut whole = BytesMut::new();
     append(&mut whole, &first, announced, limit)?;
     append(&mut whole, &second, announced, limit)?;
-    while let Some(chunk) = next_chunk(&mut body).await? {
+    while let Some(chunk) = patience.next_chunk(&mut body).await? {
         append(&mut whole, &chunk, announced, limit)?;
     }
     Ok(whole.freeze())
@@ -94,20 +101,71 @@ fn append(
     Ok(())
 }
 
-/// The next piece of data; `None` at the end. Trailers are skipped.
-async fn next_chunk<B>(body: &mut B) -> Result<Option<Bytes>>
-where
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
-{
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Error::cancelled("body_broken", "the request body ended early").with_source(error)
-        })?;
-        if let Ok(chunk) = frame.into_data() {
-            return Ok(Some(chunk));
+/// How long a body may stop arriving.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience<'a> {
+    /// While the server runs.
+    pub(super) stall: Duration,
+    /// Once it is exiting, a client that stopped in the middle is not waited for.
+    pub(super) readiness: &'a Readiness,
+}
+
+impl Patience<'_> {
+    /// Drops what is left of a body of at most `limit` bytes. False if there is more, if it takes
+    /// too long, or if the transfer breaks.
+    pub(super) async fn discard<B>(&self, body: &mut B, mut limit: usize) -> bool
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
+        let discarded = timeout(DISCARD_TIME, async {
+            loop {
+                match self.next_chunk(body).await {
+                    Ok(None) => return true,
+                    Ok(Some(chunk)) if chunk.len() <= limit => limit -= chunk.len(),
+                    Ok(Some(_)) | Err(_) => return false,
+                }
+            }
+        });
+        discarded.await.unwrap_or(false)
+    }
+
+    /// The next piece of data; `None` at the end. Trailers are skipped.
+    async fn next_chunk<B>(&self, body: &mut B) -> Result<Option<Bytes>>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
+        while let Some(frame) = self.next_frame(body).await? {
+            let frame = frame.map_err(|error| {
+                Error::cancelled("body_broken", "the request body ended early").with_source(error)
+            })?;
+            if let Ok(chunk) = frame.into_data() {
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn next_frame<B>(&self, body: &mut B) -> Result<Option<Result<Frame<Bytes>, B::Error>>>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Ok(frame) = timeout(STALL_TICK, body.frame()).await {
+                return Ok(frame);
+            }
+            waited += STALL_TICK;
+            if waited >= self.stall || self.readiness.stage() == Stage::Exiting {
+                return Err(Error::cancelled(
+                    "body_stalled",
+                    format!(
+                        "the request body stopped arriving {} ms ago",
+                        waited.as_millis()
+                    ),
+                ));
+            }
         }
     }
-    Ok(None)
 }
 
 fn within_limit(length: usize, limit: usize) -> Result<()> {
@@ -179,7 +237,59 @@ impl Body for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::StreamBody;
+
     use super::*;
+
+    /// A body of one piece that then stops arriving.
+    fn stalled() -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        let mut piece = Some(Bytes::from_static(b"half"));
+        StreamBody::new(tonic::codegen::tokio_stream::StreamExt::map(
+            Stuck(std::iter::from_fn(move || piece.take())),
+            |piece| Ok(Frame::data(piece)),
+        ))
+    }
+
+    /// Yields what the iterator has, and then nothing for ever.
+    struct Stuck<I>(I);
+
+    impl<I: Iterator<Item = Bytes> + Unpin> tonic::codegen::tokio_stream::Stream for Stuck<I> {
+        type Item = Bytes;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Bytes>> {
+            self.0
+                .next()
+                .map_or(Poll::Pending, |piece| Poll::Ready(Some(piece)))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stops_arriving_is_given_up_at_once_when_the_server_exits() {
+        let readiness = Readiness::default();
+        let patience = Patience {
+            stall: Duration::from_secs(60),
+            readiness: &readiness,
+        };
+        let waited = |begin: tokio::time::Instant| begin.elapsed().as_secs();
+        let begin = tokio::time::Instant::now();
+        let error = read(stalled(), 100, &patience).await.unwrap_err();
+        assert_eq!((error.reason(), waited(begin)), ("body_stalled", 60));
+        readiness.set(Stage::Exiting);
+        let begin = tokio::time::Instant::now();
+        let error = read(stalled(), 100, &patience).await.unwrap_err();
+        assert_eq!((error.reason(), waited(begin)), ("body_stalled", 0));
+        assert!(!patience.discard(&mut stalled(), 100).await);
+        assert!(
+            patience
+                .discard(&mut Chunks::new([Bytes::from("ab")]), 2)
+                .await
+        );
+        assert!(
+            !patience
+                .discard(&mut Chunks::new([Bytes::from("abc")]), 2)
+                .await
+        );
+    }
 
     #[test]
     fn growth_is_bounded_by_what_was_announced_and_by_the_limit() {

@@ -12,8 +12,9 @@ mod readiness;
 mod request;
 mod status;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use self::body::Patience;
 pub use self::{
     readiness::{Readiness, Stage},
     request::{InferRequest, OutputFormats},
@@ -63,6 +64,14 @@ impl Api {
             return Err(Error::unavailable("exiting", "Server exiting"));
         }
         Ok(())
+    }
+
+    /// How long a body may stop arriving.
+    fn patience(&self) -> Patience<'_> {
+        Patience {
+            stall: Duration::from_secs(self.limits.body_timeout_seconds),
+            readiness: &self.readiness,
+        }
     }
 
     /// The model for a request that is about to use it. Not refused while the server is exiting:

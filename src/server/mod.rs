@@ -19,6 +19,9 @@ use crate::{
     repository::{LoadFailure, Registry},
 };
 
+/// What unloading the models may take at least, however long the requests took.
+const UNLOAD_TIME: Duration = Duration::from_secs(1);
+
 /// A server with its doors open.
 pub struct Server {
     rooms: Rooms,
@@ -123,7 +126,10 @@ impl Server {
             }
         }
         let repository = self.rooms.repository;
-        let left = deadline.saturating_duration_since(Instant::now());
+        // What the doors did not leave is not taken from the unloading.
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(UNLOAD_TIME);
         let unloaded = tokio::task::spawn_blocking(move || repository.stop(left)).await;
         self.end.send_replace(true);
         if let Some(mut page) = self.page
@@ -132,13 +138,13 @@ impl Server {
             // A scrape that hangs is no reason to fail.
             page.abort();
         }
-        unloaded.context("unloading panicked")??;
         if unfinished > 0 {
             bail!(
                 "requests were still in flight after {} s",
                 self.exit_timeout.as_secs()
             );
         }
+        unloaded.context("unloading panicked")??;
         Ok(())
     }
 }

@@ -128,6 +128,7 @@ mod tests {
         text_byte_size: usize::MAX,
         streams_per_connection: 1,
         header_timeout_seconds: 1,
+        body_timeout_seconds: 60,
         config_byte_size: 1,
     };
 

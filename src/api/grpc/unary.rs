@@ -96,10 +96,11 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     refuse_compression(request.headers())?;
-    let limit = api.limits.request_byte_size;
+    let (limit, patience) = (api.limits.request_byte_size, api.patience());
     let body = read_announced(
         request.into_body(),
         limit.saturating_add(PREFIX_BYTE_SIZE),
+        &patience,
         announced,
     );
     let message = decode(body.await?, &api.limits)?;
@@ -350,11 +351,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_that_is_only_claimed_takes_no_memory() {
+        let api = crate::api::tests::empty_api();
         let start = Bytes::from_static(b"\0\x7f\xff\xff\xf0abc");
         let body = Chunks::new([start.clone(), Bytes::from_static(b"d")]);
-        let read = read_announced(body, usize::MAX, announced).await.unwrap();
+        let read = read_announced(body, usize::MAX, &api.patience(), announced)
+            .await
+            .unwrap();
         assert_eq!(read, &b"\0\x7f\xff\xff\xf0abcd"[..]);
-        let error = read_announced(Chunks::new([start]), 1 << 20, announced).await;
+        let error = read_announced(Chunks::new([start]), 1 << 20, &api.patience(), announced).await;
         assert_eq!(error.unwrap_err().reason(), status::TOO_LARGE);
     }
 }

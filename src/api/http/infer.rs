@@ -23,14 +23,14 @@ pub(super) async fn infer(
     name: &str,
     version: Option<u64>,
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
 ) -> Result<Response<Chunks>> {
     refuse_encodings(headers)?;
     let json_length = json_length(headers)?;
     // An unknown model is refused before its body is read, but a client that sends slowly must
     // not keep a known one from being unloaded: this lease is given back at once.
     drop(api.resolve(name, version)?);
-    let body = body::read(body, api.limits.request_byte_size).await?;
+    let body = body::read(body, api.limits.request_byte_size, &api.patience()).await?;
     let (lease, mut request);
     if json_length == Some(0) {
         within(

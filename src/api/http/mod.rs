@@ -22,7 +22,11 @@ use std::{
 };
 
 use hyper::{
-    Request, Response, StatusCode, body::Incoming, http::request::Parts, server::conn::http1,
+    Request, Response, StatusCode,
+    body::{Body, Incoming},
+    header::{CONNECTION, EXPECT, HeaderValue},
+    http::request::Parts,
+    server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::TokioTimer;
@@ -72,17 +76,33 @@ pub(super) fn protocol(limits: &Limits) -> http1::Builder {
 /// Answers one request. Dropping the future cancels the inference that it may be waiting for.
 async fn respond(api: &Api, request: Request<Incoming>) -> Response<Chunks> {
     let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-    let (parts, body) = request.into_parts();
-    let response = dispatch(api, &parts, body)
+    let (parts, mut body) = request.into_parts();
+    let mut response = dispatch(api, &parts, &mut body)
         .await
         .unwrap_or_else(|error| answer::error(&error));
+    if !body.is_end_stream() && !discard(api, &parts, &mut body).await {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     if let Some(started) = started {
         log_access(&parts, &response, started);
     }
     response
 }
 
-async fn dispatch(api: &Api, parts: &Parts, body: Incoming) -> Result<Response<Chunks>> {
+/// Takes in what a client still sends although its answer is there: it would not read the answer
+/// before, and then send its next request into a connection that is being closed. False if the
+/// connection has to be closed after all.
+async fn discard(api: &Api, parts: &Parts, body: &mut Incoming) -> bool {
+    // To read the body of a client that waits for a `100 Continue` would be to ask for it.
+    !parts.headers.contains_key(EXPECT)
+        && api
+            .patience()
+            .discard(body, api.limits.request_byte_size)
+            .await
+}
+
+async fn dispatch(api: &Api, parts: &Parts, body: &mut Incoming) -> Result<Response<Chunks>> {
     let Some(route) = Route::new(parts.uri.path())? else {
         return Ok(answer::fault(StatusCode::NOT_FOUND, "Not Found"));
     };

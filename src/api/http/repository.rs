@@ -34,7 +34,7 @@ struct ControlBody {
 }
 
 /// Which models there are, and in what state.
-pub(super) async fn index(api: &Api, body: Incoming) -> Result<Response<Chunks>> {
+pub(super) async fn index(api: &Api, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
     let body: IndexBody = parse(&read(api, body).await?)?;
     if !body.repository_name.is_empty() {
@@ -64,7 +64,7 @@ pub(super) async fn index(api: &Api, body: Incoming) -> Result<Response<Chunks>>
 }
 
 /// Loads or reloads a model; answers when it is ready.
-pub(super) async fn load(api: &Api, name: &str, body: Incoming) -> Result<Response<Chunks>> {
+pub(super) async fn load(api: &Api, name: &str, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
     let model = ModelName::new(name)?;
     let body: ControlBody = parse(&read(api, body).await?)?;
@@ -74,7 +74,7 @@ pub(super) async fn load(api: &Api, name: &str, body: Incoming) -> Result<Respon
 }
 
 /// Begins to unload a model.
-pub(super) async fn unload(api: &Api, name: &str, body: Incoming) -> Result<Response<Chunks>> {
+pub(super) async fn unload(api: &Api, name: &str, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
     let model = ModelName::new(name)?;
     let body: ControlBody = parse(&read(api, body).await?)?;
@@ -84,11 +84,16 @@ pub(super) async fn unload(api: &Api, name: &str, body: Incoming) -> Result<Resp
 }
 
 /// A control call's body: a configuration inside JSON can take twice its own size.
-async fn read(api: &Api, body: Incoming) -> Result<Bytes> {
+async fn read(api: &Api, body: &mut Incoming) -> Result<Bytes> {
     const FRAME_BYTE_SIZE: usize = 64 << 10;
     let twice = api.limits.config_byte_size.saturating_mul(2);
     let limit = twice.saturating_add(FRAME_BYTE_SIZE);
-    body::read(body, limit.min(api.limits.request_byte_size)).await
+    body::read(
+        body,
+        limit.min(api.limits.request_byte_size),
+        &api.patience(),
+    )
+    .await
 }
 
 fn parse<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T> {

@@ -46,7 +46,7 @@ impl<'a> Route<'a> {
     /// The route of `path`; `None` if there is none.
     ///
     /// # Errors
-    /// `InvalidArgument` for a version that is not a number, or a name that is not UTF-8.
+    /// `InvalidArgument` for a version that does not fit 64 bits, or a name that is not UTF-8.
     pub(super) fn new(path: &'a str) -> Result<Option<Self>> {
         let Some(path) = path.strip_prefix("/v2") else {
             return Ok(None);
@@ -105,6 +105,9 @@ fn model<'a>(
         let Some(text) = segments.next().filter(|text| !text.is_empty()) else {
             return Ok(None);
         };
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(None);
+        }
         version = parse_version(text)?;
         next = segments.next();
     }
@@ -141,8 +144,9 @@ fn repository<'a>(
         ("index", [None, ..]) => Route::Index,
         ("models", [Some(name), Some("load"), None, _]) => Route::Load(decode(name)?),
         ("models", [Some(name), Some("unload"), None, _]) => Route::Unload(decode(name)?),
-        (_, [Some("index"), None, ..])
-        | (_, [Some("models"), Some(_), Some("load" | "unload"), None]) => Route::NamedRepository,
+        // As in Triton: the index takes no notice of the repository's name.
+        (_, [Some("index"), None, ..]) => Route::Index,
+        (_, [Some("models"), Some(_), Some("load" | "unload"), None]) => Route::NamedRepository,
         _ => return Ok(None),
     };
     Ok(Some(route))
