@@ -57,11 +57,11 @@ async fn serve(config: &Config, started: Instant) -> Result<ExitCode> {
     tokio::select! {
         failures = server.ready() => {
             let failures = failures?;
-            print!("{}", banner::banner(&server, started.elapsed()));
             if config.exit_on_error && !failures.is_empty() {
                 server.stop().await?;
                 bail!("{} failed to load, and exit_on_error is set", names(&failures));
             }
+            print!("{}", banner::banner(&server, started.elapsed()));
         }
         signal = &mut signalled => reason = Some(signal),
     }

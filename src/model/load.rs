@@ -208,7 +208,8 @@ fn model_file(
         name => name,
     };
     let file = version_folder.join(name);
-    if name.is_empty() || file.exists() {
+    // Not a pipe or a device, which could hold the loading thread for ever.
+    if name.is_empty() || file.is_file() || file.is_dir() {
         return Ok(file);
     }
     Err(Error::invalid_argument(

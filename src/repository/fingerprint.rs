@@ -79,6 +79,9 @@ impl Walk {
             metadata.mtime().hash(hasher);
             metadata.mtime_nsec().hash(hasher);
             metadata.ino().hash(hasher);
+            // A copy that keeps its times (cp -p) may meet the same size and even the same inode.
+            metadata.ctime().hash(hasher);
+            metadata.ctime_nsec().hash(hasher);
             return Ok(());
         }
         let Some(depth) = depth.checked_sub(1) else {

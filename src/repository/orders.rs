@@ -197,6 +197,9 @@ impl<L: Load> Control<L> {
 
     fn refuse(&mut self, name: &ModelName, reason: &str, reply: Reply) {
         tracing::warn!(model = %name, reason, "cannot load the model");
+        if self.registry.knows(name) {
+            self.registry.update(name, |entry| entry.fault(reason));
+        }
         let error = Error::invalid_argument(
             "load_failed",
             format!("failed to load '{name}', failed to poll from model repository: {reason}"),

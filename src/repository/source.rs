@@ -280,13 +280,16 @@ pub(super) fn eligible(policy: &VersionPolicy, present: &BTreeSet<u64>) -> BTree
     }
 }
 
-/// The number that a version folder's name stands for: digits, no leading zero, more than zero.
+/// The number that a version folder's name stands for: digits, no leading zero, more than zero,
+/// and not more than a version policy can name.
 pub(super) fn version_number(name: &str) -> Option<u64> {
     let digits = name.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || name.starts_with('0') {
         return None;
     }
-    name.parse().ok()
+    name.parse()
+        .ok()
+        .filter(|&version| i64::try_from(version).is_ok())
 }
 
 fn fingerprints(

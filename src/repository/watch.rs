@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use notify::{
@@ -77,7 +77,8 @@ fn translate(event: &Event, roots: &[PathBuf]) -> Vec<Heard> {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => Change::Closed(place),
             EventKind::Access(_) => continue,
             EventKind::Create(CreateKind::File) if is_being_written(path) => Change::Written(place),
-            EventKind::Modify(ModifyKind::Data(_)) => Change::Written(place),
+            // The times of a folder can be set, as tar does; nobody has it open for writing.
+            EventKind::Modify(ModifyKind::Data(_)) if !path.is_dir() => Change::Written(place),
             EventKind::Remove(_) => Change::Removed(place),
             _ => Change::Altered(place),
         });
@@ -110,11 +111,12 @@ fn is_being_written(path: &Path) -> bool {
 /// belongs to none.
 fn place(path: &Path, roots: &[PathBuf]) -> Option<Place> {
     let relative = roots.iter().find_map(|root| path.strip_prefix(root).ok())?;
-    let mut parts = relative.components();
-    let name = parts.next()?.as_os_str().to_str()?;
-    if name.starts_with('.') {
+    let hidden = |part: &Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+    if relative.components().any(|part| hidden(&part)) {
         return None;
     }
+    let mut parts = relative.components();
+    let name = parts.next()?.as_os_str().to_str()?;
     Some(Place {
         model: ModelName::new(name).ok()?,
         path: parts.as_path().to_owned(),
@@ -147,6 +149,8 @@ mod tests {
             ("/b/other/m", None),
             ("/a", None),
             ("/a/.staging/m/1", None),
+            ("/a/m/.log", None),
+            ("/a/m/1/.model.onnx.x7", None),
         ];
         for (path, expected) in cases {
             assert_eq!(place(Path::new(path), &roots), expected, "{path}");

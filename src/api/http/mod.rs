@@ -94,12 +94,11 @@ async fn respond(api: &Api, request: Request<Incoming>) -> Response<Chunks> {
 /// before, and then send its next request into a connection that is being closed. False if the
 /// connection has to be closed after all.
 async fn discard(api: &Api, parts: &Parts, body: &mut Incoming) -> bool {
+    let limit = api.limits.request_byte_size;
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     // To read the body of a client that waits for a `100 Continue` would be to ask for it.
-    !parts.headers.contains_key(EXPECT)
-        && api
-            .patience()
-            .discard(body, api.limits.request_byte_size)
-            .await
+    let is_coming = announced <= limit && !parts.headers.contains_key(EXPECT);
+    is_coming && api.patience().discard(body, limit).await
 }
 
 async fn dispatch(api: &Api, parts: &Parts, body: &mut Incoming) -> Result<Response<Chunks>> {

@@ -212,7 +212,7 @@ mod tests {
                 "/v2/repository/models/%2e%2e/unload",
                 Route::Unload("..".into()),
             ),
-            ("/v2/repository/r/index", Route::NamedRepository),
+            ("/v2/repository/r/index", Route::Index),
             ("/v2/repository/r/models/m/load", Route::NamedRepository),
             (
                 "/v2/systemsharedmemory/status",
@@ -256,13 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn refuses_versions_that_are_no_numbers_and_names_that_are_no_text() {
+    fn versions_are_numbers_that_fit_and_names_are_text() {
         for path in [
-            "/v2/models/m/versions/x/infer",
             "/v2/models/m/versions/18446744073709551616",
             "/v2/models/%ff",
         ] {
             assert!(Route::new(path).is_err(), "{path}");
+        }
+        for path in ["/v2/models/m/versions/x/infer", "/v2/models/m/versions/-1"] {
+            assert_eq!(Route::new(path).unwrap(), None, "{path}");
         }
     }
 

@@ -92,7 +92,8 @@ fn version_folders_are_numbers_from_one_without_leading_zeros() {
     for (text, expected) in [
         ("1", Some(1)),
         ("20240101", Some(20_240_101)),
-        ("18446744073709551615", Some(u64::MAX)),
+        ("9223372036854775807", Some(u64::MAX >> 1)),
+        ("9223372036854775808", None),
         ("18446744073709551616", None),
         ("0", None),
         ("01", None),

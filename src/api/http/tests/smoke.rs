@@ -95,8 +95,8 @@ async fn http_answers_without_any_model() {
         ),
         (
             "/v2/models/m/versions/x",
-            "400 bad request",
-            "version string 'x'",
+            "404 not found",
+            "{\"error\":\"Not Found\"}",
         ),
         ("/v2/logging", "501 not implemented", "'logging'"),
         (
