@@ -219,3 +219,24 @@ fn a_close_beside_a_push_loses_nothing_and_wakes_everybody() {
         );
     });
 }
+
+#[test]
+fn whoever_takes_something_out_in_between_takes_it_once_and_loses_no_wake_up() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiter = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || usize::from(handoff.take(|queue, _| pop(queue)).is_some()))
+        };
+        let remover = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || handoff.with(|queue| queue.pop().map_or(0, |_| 1)))
+        };
+        assert!(push(&handoff, 1));
+        let removed: usize = remover.join().unwrap();
+        if removed > 0 {
+            assert!(push(&handoff, 2), "for the waiter, who got nothing");
+        }
+        assert_eq!(waiter.join().unwrap(), 1);
+    });
+}

@@ -19,7 +19,7 @@ use crate::{
     instance::{BatchSource, Instance, Signature, Starting},
     model_config::{self, ConfigError, Environment, InstanceGroup, ModelConfig},
     proto::inference as pb,
-    scheduler::{self, Scheduler},
+    scheduler::{self, Scheduler, Timer},
 };
 
 /// Settings that all models share.
@@ -48,12 +48,18 @@ pub struct LoadRequest {
 pub struct Loader {
     backends: BackendRegistry,
     config: LoaderConfig,
+    /// Of all the models' queues.
+    timer: Timer,
 }
 
 impl Loader {
     /// A loader with these backends.
     pub fn new(backends: BackendRegistry, config: LoaderConfig) -> Self {
-        Self { backends, config }
+        Self {
+            backends,
+            config,
+            timer: Timer::default(),
+        }
     }
 
     /// Completes and checks the configuration without loading the model for execution.
@@ -73,11 +79,13 @@ impl Loader {
         let prepared = self.prepare(request)?;
         let config = &prepared.config;
         let statistics = Arc::new(Statistics::default());
-        let scheduler = Arc::new(Scheduler::new(
-            &self.config.scheduler,
-            config,
-            Arc::clone(&statistics),
-        ));
+        self.timer.start().map_err(|error| {
+            Error::internal(
+                "queue_timer",
+                format!("cannot start a thread for the queues: {error}"),
+            )
+        })?;
+        let scheduler = self.scheduler(config, &statistics);
         let engine = self.engine(request, &prepared, &scheduler, &statistics)?;
         Ok(Arc::new(Model {
             name: request.name.clone(),
@@ -113,6 +121,15 @@ impl Loader {
         })
     }
 
+    fn scheduler(&self, config: &ModelConfig, statistics: &Arc<Statistics>) -> Arc<Scheduler> {
+        Scheduler::new(
+            &self.config.scheduler,
+            config,
+            Arc::clone(statistics),
+            &self.timer,
+        )
+    }
+
     fn engine(
         &self,
         request: &LoadRequest,
@@ -128,11 +145,7 @@ impl Loader {
         });
         let samples = Arc::new(warmup::batches(&config, &request.model_folder)?);
         // Passive instances are loaded like the others but wait at a queue that stays empty.
-        let unused = Arc::new(Scheduler::new(
-            &self.config.scheduler,
-            &config,
-            Arc::clone(statistics),
-        ));
+        let unused = self.scheduler(&config, statistics);
         let engine = Engine {
             schedulers: [Arc::clone(scheduler), Arc::clone(&unused)],
             instances: Mutex::default(),

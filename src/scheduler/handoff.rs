@@ -107,6 +107,12 @@ impl<Q> Handoff<Q> {
         }
     }
 
+    /// Lets `change` look at the queue and take things out of it. Nobody is woken: who waits is not
+    /// helped by less work.
+    pub fn with<R>(&self, change: impl FnOnce(&mut Q) -> R) -> R {
+        change(&mut self.lock().queue)
+    }
+
     /// Refuses further pushes; waiters take what is left and then end.
     pub fn close(&self) {
         self.lock().closed = true;

@@ -6,6 +6,7 @@ pub mod policy;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod timer;
 
 use std::{
     sync::Arc,
@@ -14,10 +15,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::timer::Timer;
 use self::{
     handoff::{Handoff, Next},
     policy::{Decision, Limits},
     queue::{Dropped, Queue, Refused},
+    timer::Alarm,
 };
 use crate::{
     error::Error,
@@ -54,11 +57,18 @@ pub struct Scheduler {
     handoff: Handoff<Queue>,
     limits: Limits,
     statistics: Arc<Statistics>,
+    alarm: Alarm,
 }
 
 impl Scheduler {
-    /// An empty queue for that model.
-    pub fn new(config: &Config, model: &ModelConfig, statistics: Arc<Statistics>) -> Self {
+    /// An empty queue for that model. Requests that have waited too long are answered when `timer`
+    /// says so, or when an instance comes by before.
+    pub fn new(
+        config: &Config,
+        model: &ModelConfig,
+        statistics: Arc<Statistics>,
+        timer: &Timer,
+    ) -> Arc<Self> {
         let limits = match &model.scheduling {
             Scheduling::Default => Limits::unbatched(),
             Scheduling::Dynamic(batching) => Limits {
@@ -67,16 +77,31 @@ impl Scheduler {
                 max_queue_delay: batching.max_queue_delay,
             },
         };
-        Self {
+        Arc::new_cyclic(|scheduler| Self {
             handoff: Handoff::new(Queue::new(config, &model.scheduling)),
             limits,
             statistics,
-        }
+            alarm: Alarm::new(timer, scheduler),
+        })
     }
 
     /// Takes no more requests. What is queued is still handed out; then instances are told to end.
     pub fn close(&self) {
         self.handoff.close();
+    }
+
+    /// Answers what has waited too long, though no instance may be free. Closed or not: an instance
+    /// that hangs must not keep those waiting who are queued behind it.
+    fn expire(&self, now: Instant) {
+        let mut dropped = Vec::new();
+        let wake = self.handoff.with(|queue| {
+            queue.sweep(now, usize::MAX, &mut dropped);
+            queue.next_wake(now)
+        });
+        if let Some(at) = wake {
+            self.alarm.set(at);
+        }
+        self.answer_dropped(&mut dropped);
     }
 
     fn decide(
@@ -121,14 +146,19 @@ impl Infer for Scheduler {
                 // Make room by dropping what nobody waits for any more.
                 queue.sweep(request.queued, usize::MAX, &mut dropped);
             }
-            queue.push(request)?;
+            let wake = queue.push(request)?;
             // Under the lock: an instance may take it at once.
             self.statistics.enqueued();
-            Ok::<_, Box<Refused>>(())
+            Ok::<_, Box<Refused>>(wake)
         });
         self.answer_dropped(&mut dropped);
         match pushed {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(wake)) => {
+                if let Some(at) = wake {
+                    self.alarm.set(at);
+                }
+                Ok(())
+            }
             Ok(Err(refused)) => {
                 let Refused { request, full } = *refused;
                 self.statistics

@@ -14,6 +14,9 @@ use crate::{
     model_config::{QueuePolicy, Scheduling, TimeoutAction},
 };
 
+/// Requests that wait too long are looked for at most this often, for that reads the whole queue.
+const GRAIN: Duration = Duration::from_millis(1);
+
 /// A model's waiting requests.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -28,6 +31,8 @@ pub(super) struct Queue {
     hold_until: usize,
     /// Set if answers must leave in the order of the requests.
     order: Option<Arc<Order>>,
+    /// When the timer was asked to wake the scheduler.
+    wake_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -94,6 +99,7 @@ impl Queue {
                 Scheduling::Dynamic(batching) if batching.preserve_ordering => Some(Arc::default()),
                 _ => None,
             },
+            wake_at: None,
         }
     }
 
@@ -112,8 +118,9 @@ impl Queue {
             .is_some()
     }
 
-    /// Puts a request at the end of its level; gives it back if there is no room.
-    pub(super) fn push(&mut self, mut request: Request) -> Result<(), Box<Refused>> {
+    /// Puts a request at the end of its level; gives it back if there is no room. Returns when the
+    /// scheduler has to be woken for it, if that is earlier than it will be anyway.
+    pub(super) fn push(&mut self, mut request: Request) -> Result<Option<Instant>, Box<Refused>> {
         let byte_size = request.byte_size();
         let index = self.level_of(request.priority);
         if let Some(full) = self.fullness(index, byte_size) {
@@ -129,6 +136,10 @@ impl Queue {
         let expires = level
             .timeout(request.timeout)
             .and_then(|t| request.queued.checked_add(t));
+        let wake = expires
+            .map(|expires| expires.max(request.queued + GRAIN))
+            .filter(|&at| self.wake_at.is_none_or(|set| at < set));
+        self.wake_at = wake.or(self.wake_at);
         level.active.push_back(Entry {
             request,
             byte_size,
@@ -136,7 +147,7 @@ impl Queue {
         });
         self.count += 1;
         self.byte_size += byte_size;
-        Ok(())
+        Ok(wake)
     }
 
     /// Takes cancelled and expired requests out of the front of the queue, as far as `rows` rows of
@@ -154,6 +165,13 @@ impl Queue {
             self.count -= 1;
             self.byte_size -= gone.request.byte_size();
         }
+    }
+
+    /// When the scheduler has to be woken next, after a sweep. Reads the whole queue.
+    pub(super) fn next_wake(&mut self, now: Instant) -> Option<Instant> {
+        let expires = self.entries().filter_map(|entry| entry.expires).min();
+        self.wake_at = expires.map(|expires| expires.max(now + GRAIN));
+        self.wake_at
     }
 
     /// The waiting requests in order.
@@ -245,55 +263,69 @@ impl Level {
     }
 
     fn sweep(&mut self, now: Instant, rows: usize, live: &mut usize, dropped: &mut Vec<Dropped>) {
-        let delays = self
-            .policy
+        let Self {
+            policy,
+            active,
+            delayed,
+        } = self;
+        let delays = policy
             .as_ref()
             .is_some_and(|policy| policy.timeout_action == TimeoutAction::Delay);
-        let mut index = 0;
-        while *live <= rows
-            && let Some(entry) = self.active.get(index)
-        {
-            let expired = entry.expires.is_some_and(|expires| expires <= now);
-            if !expired && !entry.request.respond.is_cancelled() {
-                *live += entry.request.batch_size.max(1);
-                index += 1;
-                continue;
-            }
-            let Some(mut entry) = self.active.remove(index) else {
-                break;
-            };
-            if entry.request.respond.is_cancelled() {
-                dropped.push(Dropped {
-                    request: entry.request,
-                    reason: DropReason::Cancelled,
-                });
-            } else if delays {
+        sift(active, now, rows, live, |mut entry, reason| {
+            if delays && reason != DropReason::Cancelled {
                 entry.expires = None;
-                self.delayed.push_back(entry);
+                delayed.push_back(entry);
             } else {
-                let waited = now.saturating_duration_since(entry.request.queued);
-                dropped.push(Dropped {
-                    request: entry.request,
-                    reason: DropReason::Expired(waited),
-                });
+                let request = entry.request;
+                dropped.push(Dropped { request, reason });
             }
+        });
+        sift(delayed, now, rows, live, |entry, reason| {
+            let request = entry.request;
+            dropped.push(Dropped { request, reason });
+        });
+    }
+}
+
+impl Entry {
+    /// Why it should not be run, if it should not.
+    fn fate(&self, now: Instant) -> Option<DropReason> {
+        if self.request.respond.is_cancelled() {
+            return Some(DropReason::Cancelled);
         }
-        let mut index = 0;
-        while *live <= rows
-            && let Some(entry) = self.delayed.get(index)
-        {
-            if entry.request.respond.is_cancelled() {
-                if let Some(entry) = self.delayed.remove(index) {
-                    dropped.push(Dropped {
-                        request: entry.request,
-                        reason: DropReason::Cancelled,
-                    });
-                }
-            } else {
-                *live += entry.request.batch_size.max(1);
-                index += 1;
-            }
+        self.expires.filter(|&expires| expires <= now)?;
+        let waited = now.saturating_duration_since(self.request.queued);
+        Some(DropReason::Expired(waited))
+    }
+}
+
+/// Takes what is gone out of a lane, as far as `rows` rows of live requests reach. The rest keeps its
+/// order; what lies behind the last that is gone is not moved, and all else at most twice.
+fn sift(
+    lane: &mut VecDeque<Entry>,
+    now: Instant,
+    rows: usize,
+    live: &mut usize,
+    mut gone: impl FnMut(Entry, DropReason),
+) {
+    let mut kept = VecDeque::new();
+    let mut index = 0;
+    while *live <= rows
+        && let Some(entry) = lane.get(index)
+    {
+        let Some(reason) = entry.fate(now) else {
+            *live = live.saturating_add(entry.request.batch_size.max(1));
+            index += 1;
+            continue;
+        };
+        kept.extend(lane.drain(..index));
+        index = 0;
+        if let Some(entry) = lane.pop_front() {
+            gone(entry, reason);
         }
+    }
+    for entry in kept.into_iter().rev() {
+        lane.push_front(entry);
     }
 }
 

@@ -1,6 +1,8 @@
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{Arc, Mutex, mpsc},
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -13,10 +15,11 @@ use super::{
     Config, DropReason, Scheduler,
     policy::{Candidate, Decision, Limits, decide},
     queue::{Dropped, Full, Queue},
+    timer::{Agenda, Timer},
 };
 use crate::{
     error::ErrorKind,
-    inference::{Infer, Input, Request, ResponseReceiver, Statistics, response_channel},
+    inference::{Infer, Input, Request, Response, ResponseReceiver, Statistics, response_channel},
     instance::BatchSource,
     model_config::{
         DynamicBatching, ModelConfig, QueuePolicy, Scheduling, TimeoutAction, VersionPolicy,
@@ -244,7 +247,7 @@ fn levels(count: u64, policy: QueuePolicy) -> Scheduling {
     })
 }
 
-fn request(rows: usize) -> (Request, ResponseReceiver) {
+pub(super) fn request(rows: usize) -> (Request, ResponseReceiver) {
     let (sender, receiver) = response_channel();
     let tensor = Tensor {
         datatype: Datatype::Uint8,
@@ -343,8 +346,10 @@ fn a_full_queue_gives_the_request_back() {
         ..Config::default()
     };
     let mut queue = Queue::new(&config, &Scheduling::Default);
-    let push =
-        |queue: &mut Queue, rows| queue.push(request(rows).0).map_err(|refused| refused.full);
+    let push = |queue: &mut Queue, rows| match queue.push(request(rows).0) {
+        Ok(_) => Ok(()),
+        Err(refused) => Err(refused.full),
+    };
     // Larger than the bound by itself, but alone.
     assert_eq!(push(&mut queue, 11), Ok(()));
     assert_eq!(
@@ -377,11 +382,23 @@ fn model(scheduling: Scheduling) -> ModelConfig {
     }
 }
 
-fn scheduler(config: &Config, policy: QueuePolicy) -> Scheduler {
+/// Its timer does not run: what expires does so when a test or an instance says so.
+fn scheduler(config: &Config, policy: QueuePolicy) -> Arc<Scheduler> {
     Scheduler::new(
         config,
         &model(levels(0, policy)),
         Arc::new(Statistics::default()),
+        &Timer::default(),
+    )
+}
+
+/// A scheduler that honours what each request says.
+pub(super) fn own_timeouts(timer: &Timer) -> Arc<Scheduler> {
+    Scheduler::new(
+        &Config::default(),
+        &model(Scheduling::Default),
+        Arc::new(Statistics::default()),
+        timer,
     )
 }
 
@@ -451,7 +468,7 @@ fn a_held_queue_hands_out_one_full_batch_first() {
         delay_until_requests: 3,
         ..Config::default()
     };
-    let scheduler = Arc::new(scheduler(&config, QueuePolicy::default()));
+    let scheduler = scheduler(&config, QueuePolicy::default());
     let (report, batches) = mpsc::channel();
     let instance = {
         let scheduler = Arc::clone(&scheduler);
@@ -474,7 +491,7 @@ fn a_held_queue_hands_out_one_full_batch_first() {
 
 #[test]
 fn every_request_of_many_threads_reaches_exactly_one_of_many_instances() {
-    let scheduler = Arc::new(scheduler(&Config::default(), QueuePolicy::default()));
+    let scheduler = scheduler(&Config::default(), QueuePolicy::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let instances: Vec<_> = (0..3)
         .map(|_| {
@@ -516,4 +533,157 @@ fn every_request_of_many_threads_reaches_exactly_one_of_many_instances() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), receivers.len());
+}
+
+#[test]
+fn the_agenda_gives_out_what_is_due_earliest_first_and_once_for_each() {
+    let start = Instant::now();
+    let mut agenda = Agenda::default();
+    assert!(agenda.set(1, start + 30 * MS, &"a"));
+    assert!(agenda.set(2, start + 20 * MS, &"b"));
+    assert!(!agenda.set(3, start + 40 * MS, &"c"), "not the next");
+    assert!(!agenda.set(2, start + 50 * MS, &"b"), "earlier already");
+    assert!(agenda.set(3, start + 10 * MS, &"c"));
+    assert!(!agenda.set(4, start + 15 * MS, &"d"));
+    agenda.forget(4);
+    agenda.forget(5);
+    assert_eq!(agenda.next(), Some(start + 10 * MS));
+    assert_eq!(agenda.pop_due(start + 9 * MS), None);
+    assert_eq!(agenda.pop_due(start + 20 * MS), Some("c"));
+    assert_eq!(agenda.pop_due(start + 20 * MS), Some("b"));
+    assert_eq!(agenda.pop_due(start + 20 * MS), None);
+    assert_eq!(agenda.pop_due(start + 60 * MS), Some("a"));
+    assert_eq!(agenda.pop_due(start + 60 * MS), None);
+    assert_eq!(agenda.next(), None);
+}
+
+#[test]
+fn the_queue_asks_to_be_woken_only_for_what_expires_earlier() {
+    let mut queue = Queue::new(&Config::default(), &Scheduling::Default);
+    let start = Instant::now();
+    let mut receivers = Vec::new();
+    let mut push = |queue: &mut Queue, timeout: Option<Duration>| {
+        let (mut request, receiver) = request(1);
+        (request.queued, request.timeout) = (start, timeout);
+        receivers.push(receiver);
+        queue.push(request).map_err(|_| ()).unwrap()
+    };
+    assert_eq!(push(&mut queue, None), None);
+    assert_eq!(push(&mut queue, Some(50 * MS)), Some(start + 50 * MS));
+    assert_eq!(push(&mut queue, Some(60 * MS)), None);
+    assert_eq!(push(&mut queue, Some(20 * MS)), Some(start + 20 * MS));
+    // Not at once: whoever sends such requests must not have the queue read for each of them.
+    assert_eq!(push(&mut queue, Some(Duration::ZERO)), Some(start + MS));
+    assert_eq!(sweep(&mut queue, start + 20 * MS).len(), 2);
+    assert_eq!(queue.next_wake(start + 20 * MS), Some(start + 50 * MS));
+    assert_eq!(push(&mut queue, Some(55 * MS)), None);
+    assert_eq!(sweep(&mut queue, start + 60 * MS).len(), 3);
+    assert_eq!(queue.next_wake(start + 60 * MS), None);
+    assert_eq!(queue.len(), 1);
+}
+
+#[test]
+fn an_expired_request_is_answered_though_no_instance_ever_asks() {
+    let timer = Timer::default();
+    timer.start().unwrap();
+    let scheduler = own_timeouts(&timer);
+    let submit = |timeout: Option<Duration>| {
+        let (mut request, receiver) = request(1);
+        request.timeout = timeout;
+        scheduler.submit(request).unwrap();
+        receiver
+    };
+    let _patient = submit(None);
+    let _late = submit(Some(Duration::from_hours(1)));
+    // Earlier than what is set already, and a second time after it was set again.
+    for _ in 0..2 {
+        let error = submit(Some(MS)).wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().starts_with("Request timeout expired"));
+    }
+    let together: Vec<_> = (1..20).map(|ms| submit(Some(MS * ms))).collect();
+    scheduler.close();
+    for receiver in together {
+        assert!(receiver.wait().is_err(), "closed or not");
+    }
+    let snapshot = scheduler.statistics.snapshot();
+    assert_eq!((snapshot.pending, snapshot.failures), (2, [21, 0, 0, 0]));
+}
+
+#[test]
+fn an_expired_request_under_delay_is_moved_and_not_answered() {
+    let scheduler = scheduler(
+        &Config::default(),
+        QueuePolicy {
+            timeout_action: TimeoutAction::Delay,
+            default_timeout: Some(Duration::from_hours(1)),
+            ..QueuePolicy::default()
+        },
+    );
+    let submit = |id: &str| {
+        let (mut request, receiver) = request(1);
+        request.id = id.to_owned();
+        scheduler.submit(request).unwrap();
+        receiver
+    };
+    let _receivers = [submit("late"), submit("later")];
+    scheduler.expire(Instant::now() + Duration::from_hours(2));
+    let _receiver = submit("fresh");
+    let snapshot = scheduler.statistics.snapshot();
+    assert_eq!((snapshot.pending, snapshot.failures), (3, [0; 4]));
+    let batch = scheduler.next().unwrap();
+    let ids: Vec<_> = batch.iter().map(|request| request.id.as_str()).collect();
+    assert_eq!(ids, ["fresh", "late", "later"]);
+}
+
+#[test]
+fn an_expired_request_waits_for_the_answers_before_it_if_answers_keep_their_order() {
+    let policy = QueuePolicy {
+        default_timeout: Some(Duration::from_hours(1)),
+        ..QueuePolicy::default()
+    };
+    let scheduler = Scheduler::new(
+        &Config::default(),
+        &model(Scheduling::Dynamic(DynamicBatching {
+            preferred_batch_sizes: vec![8],
+            preserve_ordering: true,
+            default_queue_policy: Some(policy),
+            ..DynamicBatching::default()
+        })),
+        Arc::new(Statistics::default()),
+        &Timer::default(),
+    );
+    let (first, first_receiver) = request(1);
+    scheduler.submit(first).unwrap();
+    let running = scheduler.next().unwrap();
+    let (second, mut receiver) = request(1);
+    scheduler.submit(second).unwrap();
+    scheduler.expire(Instant::now() + Duration::from_hours(2));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut receiver).poll(&mut context).is_pending());
+    for request in running {
+        request.respond.send(Ok(Response::default()));
+    }
+    assert!(first_receiver.wait().is_ok());
+    let Poll::Ready(Err(error)) = Pin::new(&mut receiver).poll(&mut context) else {
+        panic!("not answered");
+    };
+    assert!(error.message().starts_with("Request timeout expired"));
+}
+
+#[test]
+fn what_stays_keeps_its_order_wherever_something_expires() {
+    let mut queue = Queue::new(&Config::default(), &Scheduling::Default);
+    let start = Instant::now();
+    let mut receivers = Vec::new();
+    for (id, timeout) in [5, 50, 5, 5, 60, 70, 5, 80].into_iter().enumerate() {
+        let (mut request, receiver) = request(1);
+        request.id = id.to_string();
+        (request.queued, request.timeout) = (start, Some(MS * timeout));
+        queue.push(request).map_err(|_| ()).unwrap();
+        receivers.push(receiver);
+    }
+    assert_eq!(sweep(&mut queue, start + 10 * MS).len(), 4);
+    let ids: Vec<_> = queue.take(8).into_iter().map(|it| it.id.clone()).collect();
+    assert_eq!(ids, ["1", "4", "5", "7"]);
 }
