@@ -6,12 +6,9 @@ mod sync {
     // `self: &Arc<Self>` is for the standard `Arc` only; its own counting is not what is checked.
     pub use std::sync::Arc;
 
-    pub use loom::{
-        sync::{
-            Condvar, Mutex, MutexGuard,
-            atomic::{AtomicUsize, Ordering},
-        },
-        thread::yield_now,
+    pub use loom::sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
     };
 }
 

@@ -3,11 +3,7 @@
 
 use std::time::Duration;
 
-use crate::sync::{Condvar, Mutex, MutexGuard, yield_now};
-
-/// How often a waiter lets other threads run before it goes to sleep. Where work comes all the
-/// time, some has come by then, and neither side pays for a sleep and a wake-up.
-const YIELDS: usize = 2;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// What a waiter decided under the lock.
 #[derive(Debug)]
@@ -69,7 +65,6 @@ impl<Q> Handoff<Q> {
     /// Asks `decide` what to take, and waits as it says. `decide` is told whether the queue is
     /// closed. `None` once the queue is closed and `decide` would wait.
     pub fn take<T>(&self, mut decide: impl FnMut(&mut Q, bool) -> Next<T>) -> Option<T> {
-        let mut yields = YIELDS;
         let mut state = self.lock();
         loop {
             let closed = state.closed;
@@ -84,12 +79,6 @@ impl<Q> Handoff<Q> {
                     return Some(item);
                 }
                 Next::Wait | Next::WaitFor(_) if closed => return None,
-                Next::Wait if yields > 0 => {
-                    yields -= 1;
-                    drop(state);
-                    yield_now();
-                    state = self.lock();
-                }
                 Next::Wait => {
                     state.idle += 1;
                     state = ignore_poison(self.wake.wait(state));
