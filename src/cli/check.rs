@@ -4,8 +4,8 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::flags::ServeFlags;
 use crate::{
+    backend::onnxruntime,
     config::Config,
     repository::{ControlMode, IndexEntry, VersionState},
     server::{Rooms, assemble},
@@ -13,9 +13,11 @@ use crate::{
 };
 
 /// Loads every model version as it would be for serving, prints what came of it, and drops it.
-pub(super) fn run(repository: &Path) -> Result<ExitCode> {
-    let mut config = Config::default();
-    ServeFlags::default().apply(&mut config)?;
+pub(super) fn run(repository: &Path, engine: onnxruntime::Config) -> Result<ExitCode> {
+    let mut config = Config {
+        onnxruntime: engine,
+        ..Config::default()
+    };
     config.repository.repositories = vec![repository.to_owned()];
     config.repository.control_mode = ControlMode::None;
     logging::start(logging::Format::Text, "error").map_err(anyhow::Error::msg)?;

@@ -296,7 +296,7 @@ fn apply_backend_setting(config: &mut Config, setting: &str) -> Result<()> {
 }
 
 /// Triton writes booleans in all these ways.
-fn boolean(text: &str) -> Result<bool, String> {
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "true" | "True" | "1" | "on" => Ok(true),
         "false" | "False" | "0" | "off" => Ok(false),

@@ -19,6 +19,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use self::flags::ServeFlags;
+use crate::backend::onnxruntime;
 
 /// A GPU-first inference server for many models at once.
 ///
@@ -51,6 +52,13 @@ enum Command {
     Check {
         /// The model repository.
         repository: PathBuf,
+        /// libonnxruntime's file; otherwise it is looked for.
+        #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+        onnxruntime_library: Option<PathBuf>,
+        /// Whether pip may download ONNX Runtime if it is not found.
+        #[arg(long, env = "DESPINA_ONNXRUNTIME_DOWNLOAD", value_name = "BOOL",
+              value_parser = flags::boolean, action = clap::ArgAction::Set, default_value = "true")]
+        onnxruntime_download: bool,
     },
 }
 
@@ -58,7 +66,18 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(flags) => serve::run(&flags),
-        Command::Check { repository } => check::run(&repository),
+        Command::Check {
+            repository,
+            onnxruntime_library,
+            onnxruntime_download,
+        } => check::run(
+            &repository,
+            onnxruntime::Config {
+                library: onnxruntime_library,
+                download: onnxruntime_download,
+                ..onnxruntime::Config::default()
+            },
+        ),
     };
     result.unwrap_or_else(|error| {
         eprintln!("despina: {error:#}");

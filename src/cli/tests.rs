@@ -57,3 +57,26 @@ fn refuses_what_it_does_not_know() {
     assert!(config(&["--model-control-mode", "sometimes"]).is_err());
     assert!(config(&["--backend-config", "onnxruntime,colour=red"]).is_err());
 }
+
+#[test]
+fn check_takes_the_library_and_whether_it_may_be_downloaded() {
+    let arguments = [
+        "despina",
+        "check",
+        "models",
+        "--onnxruntime-library",
+        "lib.so",
+        "--onnxruntime-download=false",
+    ];
+    let Command::Check {
+        repository,
+        onnxruntime_library,
+        onnxruntime_download,
+    } = Arguments::try_parse_from(arguments).unwrap().command
+    else {
+        panic!("not check")
+    };
+    assert_eq!(repository, PathBuf::from("models"));
+    assert_eq!(onnxruntime_library, Some(PathBuf::from("lib.so")));
+    assert!(!onnxruntime_download);
+}
