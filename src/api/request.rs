@@ -217,6 +217,14 @@ pub(super) fn no_shared_memory() -> Error {
     unsupported("system_shared_memory")
 }
 
+/// The error for a parameter that a repository call does not have.
+pub(super) fn unknown_parameter(name: &str) -> Error {
+    Error::invalid_argument(
+        "unknown_parameter",
+        format!("unrecognized parameter '{}' in request", excerpt(name)),
+    )
+}
+
 fn correlation_id(value: Parameter) -> Result<CorrelationId> {
     match value {
         Parameter::String(text) => {

@@ -86,7 +86,7 @@ impl Executor for Copier {
             thread::sleep(self.delay);
         }
         for input in &batch.inputs {
-            if batch.wanted.binary_search(&input.index).is_ok()
+            if batch.wants(input.index)
                 && let Some(output) = batch.outputs.get_mut(input.index)
             {
                 *output = Some(input.tensor.clone());

@@ -25,9 +25,7 @@ use crate::{
 /// What an executor is to be made from.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadSpec<'a> {
-    /// The version's folder.
-    pub version_folder: &'a Path,
-    /// The model file in it; need not exist for backends without files.
+    /// The model file in the version's folder; need not exist for backends without files.
     pub file: &'a Path,
     /// The complete configuration.
     pub config: &'a ModelConfig,

@@ -31,9 +31,4 @@ impl BackendRegistry {
             ))
         })
     }
-
-    /// All backends, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Backend>> {
-        self.backends.values()
-    }
 }

@@ -26,7 +26,6 @@ fn config(backend: &str, extra: &str) -> ModelConfig {
 
 fn spec(config: &ModelConfig) -> LoadSpec<'_> {
     LoadSpec {
-        version_folder: Path::new("m/1"),
         file: Path::new("m/1/model"),
         config,
         instance: "m_0_1",

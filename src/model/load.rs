@@ -62,14 +62,6 @@ impl Loader {
         }
     }
 
-    /// Completes and checks the configuration without loading the model for execution.
-    ///
-    /// # Errors
-    /// As [`Loader::load`].
-    pub fn configure(&self, request: &LoadRequest) -> Result<ModelConfig> {
-        self.prepare(request).map(|prepared| prepared.config)
-    }
-
     /// Loads, warms up and returns the version, ready to serve. Blocks.
     ///
     /// # Errors
@@ -116,7 +108,6 @@ impl Loader {
         Ok(Prepared {
             config: ModelConfig::from_proto(proto, &self.config.environment)?,
             backend,
-            version_folder,
             file,
         })
     }
@@ -175,7 +166,6 @@ impl Loader {
 struct Prepared {
     config: ModelConfig,
     backend: Arc<dyn Backend>,
-    version_folder: PathBuf,
     file: PathBuf,
 }
 
@@ -189,10 +179,9 @@ impl Prepared {
     ) -> impl FnOnce() -> Result<Box<dyn Executor>, BackendError> + Send + 'static {
         let (config, samples) = (Arc::clone(config), Arc::clone(samples));
         let (backend, instance) = (Arc::clone(&self.backend), instance.to_owned());
-        let (version_folder, file) = (self.version_folder.clone(), self.file.clone());
+        let file = self.file.clone();
         move || {
             let spec = LoadSpec {
-                version_folder: &version_folder,
                 file: &file,
                 config: &config,
                 instance: &instance,

@@ -3,7 +3,13 @@
 use std::collections::HashMap;
 
 use crate::{
-    api::{Api, describe::named_repository, excerpt, parse_version, request::within, unsupported},
+    api::{
+        Api,
+        describe::named_repository,
+        parse_version,
+        request::{unknown_parameter, within},
+        unsupported,
+    },
     error::{Error, Result},
     inference::ModelName,
     proto::{
@@ -155,13 +161,6 @@ fn wrong_type(name: &str, expected: &str) -> Error {
     Error::invalid_argument(
         "parameter_type",
         format!("invalid value type for '{name}' parameter, expected {expected}."),
-    )
-}
-
-fn unknown_parameter(name: &str) -> Error {
-    Error::invalid_argument(
-        "unknown_parameter",
-        format!("unrecognized parameter '{}' in request", excerpt(name)),
     )
 }
 

@@ -11,8 +11,7 @@ use crate::{
         Api,
         body::{self, Chunks},
         describe::named_repository,
-        excerpt,
-        request::within,
+        request::{unknown_parameter, within},
         unsupported,
     },
     error::{Error, Result},
@@ -151,13 +150,6 @@ fn wrong_type(name: &str, expected: &str) -> Error {
     Error::invalid_argument(
         "parameter_type",
         format!("invalid value type for '{name}' parameter, expected {expected}"),
-    )
-}
-
-fn unknown_parameter(name: &str) -> Error {
-    Error::invalid_argument(
-        "unknown_parameter",
-        format!("unrecognized parameter '{}' in request", excerpt(name)),
     )
 }
 
