@@ -136,7 +136,11 @@ impl Backend for OnnxRuntime {
     }
 
     fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {
-        let Device::Host = device;
+        if device != Device::Host {
+            return Err(BackendError::Unavailable(format!(
+                "the onnxruntime backend runs on the CPU only, not on {device}"
+            )));
+        }
         let mut builder = options::apply(self.builder()?, spec.config)?;
         let session = builder
             .commit_from_file(model_file(spec.file))
