@@ -19,6 +19,7 @@ fn main() -> Result<()> {
         .bytes(".inference.ModelInferRequest.raw_input_contents")
         .bytes(".inference.ModelInferResponse.raw_output_contents")
         .bytes(".inference.InferTensorContents.bytes_contents")
+        .bytes(".inference.ModelRepositoryParameter.bytes_param")
         .btree_map(".inference.ModelConfig")
         .build_transport(false)
         .compile_fds(descriptors)?;

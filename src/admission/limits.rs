@@ -31,6 +31,8 @@ pub struct Limits {
     pub body_timeout_seconds: u64,
     /// Bytes of one configuration file or configuration override.
     pub config_byte_size: usize,
+    /// Bytes of all model files that come with one load call.
+    pub load_file_byte_size: usize,
 }
 
 impl Default for Limits {
@@ -48,6 +50,7 @@ impl Default for Limits {
             header_timeout_seconds: 60,
             body_timeout_seconds: 60,
             config_byte_size: 4 << 20,
+            load_file_byte_size: 512 << 20,
         }
     }
 }

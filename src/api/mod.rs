@@ -7,6 +7,7 @@ mod describe;
 pub mod grpc;
 pub mod http;
 mod listener;
+mod load;
 pub mod metrics;
 mod readiness;
 mod request;

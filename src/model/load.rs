@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Leases, Model,
+    Leases, Model, ModelFolder,
     warmup::{self, Warmup},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub struct LoadRequest {
     /// The version's number.
     pub version: u64,
     /// The model's folder; the version's is `<folder>/<version>`.
-    pub model_folder: PathBuf,
+    pub model_folder: ModelFolder,
     /// The configuration as read, not yet completed; default if there is none.
     pub config: pb::ModelConfig,
 }
@@ -86,6 +86,7 @@ impl Loader {
             load_duration: start.elapsed(),
             infer: scheduler,
             engine,
+            _folder: request.model_folder.clone(),
             leases: Arc::new(Leases::default()),
             config: prepared.config,
         }))

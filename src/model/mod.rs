@@ -2,6 +2,7 @@
 //! that answers it. Knows nothing of repositories and front doors.
 
 mod check;
+mod folder;
 mod lease;
 mod load;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod warmup;
 use std::{fmt, ops::Deref, sync::Arc};
 
 pub use self::{
+    folder::ModelFolder,
     lease::{LeaseGuard, Leases},
     load::{LoadRequest, Loader, LoaderConfig},
 };
@@ -30,6 +32,8 @@ pub struct Model {
     infer: Arc<dyn Infer>,
     /// Stops and joins what serves the model; run once, when it is unloaded.
     engine: load::Engine,
+    /// Removed, if it is temporary, once the engine is gone.
+    _folder: ModelFolder,
     leases: Arc<Leases>,
 }
 

@@ -213,7 +213,7 @@ fn load_request(folder: &std::path::Path, config: &str) -> LoadRequest {
     LoadRequest {
         name: ModelName::new("m").unwrap(),
         version: 1,
-        model_folder: folder.to_owned(),
+        model_folder: folder.to_owned().into(),
         config: model_config::from_pbtxt(config, "config.pbtxt").unwrap(),
     }
 }

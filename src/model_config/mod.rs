@@ -25,6 +25,7 @@ pub use self::{
     complete::{EngineSignature, EngineTensor, complete_from_engine, complete_from_files},
     folder::read_from_folder,
     parse::{from_json, from_pbtxt, from_yaml},
+    place::stays_inside,
     show::to_json,
 };
 use crate::{

@@ -17,6 +17,11 @@ pub(super) enum FileName {
     Below,
 }
 
+/// Whether `name` is a path to something below the folder that it is relative to.
+pub fn stays_inside(name: &str) -> bool {
+    !escapes(name, FileName::Below)
+}
+
 /// Whether `name` could name anything outside the folder that it is relative to.
 pub(super) fn escapes(name: &str, allowed: FileName) -> bool {
     let components: Vec<_> = Path::new(name).components().collect();

@@ -162,7 +162,7 @@ impl<L: Load> Control<L> {
                 self.initial.expect(names.iter());
                 for name in names {
                     let load = Order::Load {
-                        overrides: super::Overrides::default(),
+                        given: super::Given::default(),
                         reply: None,
                     };
                     self.order(name, load);
@@ -233,11 +233,11 @@ impl<L: Load> Control<L> {
         let (model, order) = match command {
             Command::Load {
                 model,
-                overrides,
+                given,
                 reply,
             } => {
                 let reply = Some(reply);
-                (model, Order::Load { overrides, reply })
+                (model, Order::Load { given, reply })
             }
             Command::Unload { model, reply } => (model, Order::Unload { reply: Some(reply) }),
             Command::Look { reply } => {

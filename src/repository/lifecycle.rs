@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Overrides,
+    Given,
     plan::{Stamp, plan},
     source::Aspired,
 };
@@ -29,7 +29,7 @@ pub(super) enum Order {
     /// Make what is loaded what the folder says.
     Refresh,
     /// The same, by name, with overrides, and again if it failed before.
-    Load { overrides: Overrides, reply: Reply },
+    Load { given: Given, reply: Reply },
     /// Stop serving it.
     Unload { reply: Reply },
 }

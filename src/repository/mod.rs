@@ -15,6 +15,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod upload;
 mod watch;
 
 use std::{
@@ -24,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::{oneshot, watch as flag};
 
 use self::{
@@ -42,7 +44,7 @@ pub use self::{
 use crate::{
     error::{Error, Result},
     inference::ModelName,
-    model::{Loader, Model},
+    model::{Loader, Model, ModelFolder},
 };
 
 /// What a client asks of the control loop.
@@ -50,7 +52,7 @@ use crate::{
 enum Command {
     Load {
         model: ModelName,
-        overrides: Overrides,
+        given: Given,
         reply: oneshot::Sender<Result<()>>,
     },
     Unload {
@@ -67,6 +69,24 @@ enum Command {
 pub struct Overrides {
     /// A model configuration (proto JSON) to use instead of the folder's.
     pub config: Option<String>,
+    /// Files to load instead of the folder's; they need a configuration with them.
+    pub files: Vec<OverrideFile>,
+}
+
+/// A file that comes with a load call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverrideFile {
+    /// Relative to the model's folder: `<version>/<name>`.
+    pub path: String,
+    /// What is in it.
+    pub contents: Bytes,
+}
+
+/// [`Overrides`] whose files are written.
+#[derive(Clone, Debug, Default)]
+struct Given {
+    config: Option<String>,
+    folder: Option<ModelFolder>,
 }
 
 /// The handle that front doors hold: asks the control loop to load and unload. When the last clone
@@ -99,10 +119,13 @@ impl<M: Loaded> Repository<M> {
     /// `Unavailable` unless the control mode is explicit; `InvalidArgument` with the reason if the
     /// load failed, in which case versions that were serving still are.
     pub async fn load(&self, model: ModelName, overrides: Overrides) -> Result<()> {
+        self.refuse_unless_explicit()?;
+        let given = given(overrides).await;
+        let given = given.map_err(|reason| load_failed(&model, &reason))?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Load {
             model,
-            overrides,
+            given,
             reply,
         };
         self.ask(command, answer).await
@@ -208,15 +231,20 @@ impl<M: Loaded> Repository<M> {
     }
 
     async fn ask(&self, command: Command, answer: oneshot::Receiver<Result<()>>) -> Result<()> {
-        if self.control.mode != ControlMode::Explicit {
-            return Err(Error::unavailable(
-                "control_mode",
-                "explicit model load / unload is not allowed if polling is enabled",
-            ));
-        }
+        self.refuse_unless_explicit()?;
         let message = Message::Command(command);
         self.control.inbox.send(message).map_err(|_| exiting())?;
         answer.await.map_err(|_| exiting())?
+    }
+
+    fn refuse_unless_explicit(&self) -> Result<()> {
+        if self.control.mode == ControlMode::Explicit {
+            return Ok(());
+        }
+        Err(Error::unavailable(
+            "control_mode",
+            "explicit model load / unload is not allowed if polling is enabled",
+        ))
     }
 }
 
@@ -260,6 +288,34 @@ fn watch<M: Loaded>(source: &Source, inbox: mpsc::Sender<Message<M>>) -> Option<
             tracing::warn!(%error, "no file-system notifications, changes are found by polling");
         })
         .ok()
+}
+
+/// Writes what files there are, away from the threads that answer requests.
+async fn given(overrides: Overrides) -> Result<Given, String> {
+    let Overrides { config, files } = overrides;
+    if files.is_empty() {
+        return Ok(Given {
+            config,
+            folder: None,
+        });
+    }
+    if config.is_none() {
+        return Err("Load parameter 'config' must be specified for model file override".to_owned());
+    }
+    let written = tokio::task::spawn_blocking(move || upload::write(&files)).await;
+    let folder = written.map_err(|_| "writing the files was broken off".to_owned())??;
+    Ok(Given {
+        config,
+        folder: Some(folder),
+    })
+}
+
+/// A load that did not come as far as loading.
+fn load_failed(model: &ModelName, reason: &str) -> Error {
+    Error::invalid_argument(
+        "load_failed",
+        format!("failed to load '{model}', failed to poll from model repository: {reason}"),
+    )
 }
 
 fn exiting() -> Error {

@@ -1,9 +1,10 @@
 //! How the control loop carries out what is ordered of one model.
 
 use super::{
-    Overrides,
+    Given,
     control::Control,
     lifecycle::{Order, Reply},
+    load_failed,
     source::{Aspired, Override},
     threads::Load,
 };
@@ -26,7 +27,7 @@ impl<L: Load> Control<L> {
         while let Some(life) = self.lives.get_mut(name) {
             match life.next_order() {
                 Some(Order::Refresh) => self.refresh(name),
-                Some(Order::Load { overrides, reply }) => self.load(name, overrides, reply),
+                Some(Order::Load { given, reply }) => self.load(name, given, reply),
                 Some(Order::Unload { reply }) => {
                     self.unload(name);
                     answer(reply, Ok(()));
@@ -105,12 +106,17 @@ impl<L: Load> Control<L> {
         }
     }
 
-    fn load(&mut self, name: &ModelName, overrides: Overrides, reply: Reply) {
-        let instead = match self.overriding(overrides) {
+    fn load(&mut self, name: &ModelName, given: Given, reply: Reply) {
+        let Given { config, folder } = given;
+        let instead = match self.overriding(config) {
             Ok(instead) => instead,
             Err(reason) => return self.refuse(name, &reason, reply),
         };
-        let Some(found) = self.source.model(name) else {
+        let found = match folder {
+            Some(folder) => Some(self.source.inspect(folder)),
+            None => self.source.model(name),
+        };
+        let Some(found) = found else {
             let reason = format!("no folder '{name}' in any model repository");
             return self.refuse(name, &reason, reply);
         };
@@ -121,8 +127,8 @@ impl<L: Load> Control<L> {
         }
     }
 
-    fn overriding(&mut self, overrides: Overrides) -> Result<Option<Override>, String> {
-        let Some(text) = overrides.config else {
+    fn overriding(&mut self, config: Option<String>) -> Result<Option<Override>, String> {
+        let Some(text) = config else {
             return Ok(None);
         };
         if text.len() > self.config_byte_limit {
@@ -200,11 +206,7 @@ impl<L: Load> Control<L> {
         if self.registry.knows(name) {
             self.registry.update(name, |entry| entry.fault(reason));
         }
-        let error = Error::invalid_argument(
-            "load_failed",
-            format!("failed to load '{name}', failed to poll from model repository: {reason}"),
-        );
-        self.conclude(name, reply, Err(error));
+        self.conclude(name, reply, Err(load_failed(name, reason)));
     }
 
     fn conclude(&mut self, name: &ModelName, reply: Reply, result: Result<()>) {

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     inference::ModelName,
+    model::ModelFolder,
     model_config::{self, ModelConfig, VersionPolicy},
     proto::inference as pb,
 };
@@ -54,7 +55,7 @@ pub(super) struct Found {
 /// What a model's folder holds.
 #[derive(Debug)]
 struct Contents {
-    folder: PathBuf,
+    folder: ModelFolder,
     config: Result<pb::ModelConfig, String>,
     /// Of everything outside the version folders.
     shared: Fingerprint,
@@ -64,7 +65,7 @@ struct Contents {
 /// Which versions of a model there should be.
 #[derive(Clone, Debug)]
 pub(super) struct Aspired {
-    pub(super) folder: PathBuf,
+    pub(super) folder: ModelFolder,
     pub(super) config: pb::ModelConfig,
     /// What each of them would be loaded from.
     pub(super) stamps: BTreeMap<u64, Stamp>,
@@ -169,14 +170,15 @@ impl Source {
         }
         match folders.len() {
             0 => None,
-            1 => folders.pop().map(|folder| self.inspect(folder)),
+            1 => folders.pop().map(|folder| self.inspect(folder.into())),
             _ => Some(Found::faulty(
                 "model appears in two or more repositories".to_owned(),
             )),
         }
     }
 
-    fn inspect(&self, folder: PathBuf) -> Found {
+    /// What is in a model's folder.
+    pub(super) fn inspect(&self, folder: ModelFolder) -> Found {
         let mut walk = Walk::new();
         let mut warnings = Vec::new();
         // Before the configuration is read: a change in between shows as one next time.

@@ -2,6 +2,7 @@
 //! loader that does what the test says.
 
 mod control;
+mod files;
 mod lifecycle;
 mod plan;
 mod rig;

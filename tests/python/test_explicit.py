@@ -27,7 +27,7 @@ class Explicit(ConformanceTest):
         self.addCleanup(self.unload_all)
 
     def unload_all(self):
-        for name in ["versions", "nop", "broken", "moving"]:
+        for name in ["versions", "nop", "broken", "moving", "sent"]:
             self.grpc.unload_model(name)
         wait_until("all are unloaded", lambda: "READY" not in {
             state for (name, _), state in states(self.http).items() if name != "complete"
@@ -185,6 +185,61 @@ class Explicit(ConformanceTest):
             with self.assertRaises(InferenceServerException):
                 self.http.load_model("versions", config=config)
             self.assertEqual(self.http.get_model_config("versions")["max_batch_size"], 4)
+            self.assertEqual(adds(self.http), 2)
+
+    def sent_files(self, config, version="1"):
+        """A configuration and the file of version 1, to be served as another version."""
+        content = (REPOSITORY / "versions/1/model.onnx").read_bytes()
+        return {"config": json.dumps(config), "files": {f"file:{version}/model.onnx": content}}
+
+    def test_files_that_come_with_a_load_are_served_until_the_next_plain_load(self):
+        for client in [self.http, self.grpc]:
+            self.http.load_model("versions")
+            self.assertEqual(adds(self.http), 2)
+            client.load_model("versions", **self.sent_files({"backend": "onnxruntime"}, "7"))
+            self.assertEqual(adds(self.http, version="7"), 1)
+            with self.assertRaises(InferenceServerException):
+                adds(self.http, version="2")
+            self.assertEqual(self.http.get_model_metadata("versions")["versions"], ["7"])
+            self.http.load_model("versions")
+            self.assertEqual(adds(self.http), 2)
+            with self.assertRaises(InferenceServerException):
+                adds(self.http, version="7")
+
+    def test_files_can_make_a_model_that_the_repository_does_not_have(self):
+        for client in [self.http, self.grpc]:
+            client.load_model("sent", **self.sent_files({"backend": "onnxruntime"}))
+            self.assertEqual(adds(self.http, "sent"), 1)
+            client.unload_model("sent", unload_dependents=True)
+            wait_until("it is unloaded", lambda: not self.http.is_model_ready("sent"))
+            self.assertFalse((REPOSITORY / "sent").exists())
+            with self.assertRaises(InferenceServerException) as caught:
+                client.load_model("sent")
+            self.assertIn("failed to load 'sent'", caught.exception.message())
+
+    def test_files_need_a_configuration_and_stay_inside_the_model(self):
+        self.http.load_model("versions")
+        failed = "failed to load 'versions', failed to poll from model repository"
+        for client in [self.http, self.grpc]:
+            for wrong in [
+                {"files": {"file:1/model.onnx": b"x"}},
+                {"config": "{}", "files": {"file:../versions/2/model.onnx": b"x"}},
+                {"config": "{}", "files": {"file:/tmp/escaped": b"x"}},
+                {"config": "{}", "files": {"file:1/a": b"x", "file:1/a/b": b"x"}},
+            ]:
+                with self.assertRaises(InferenceServerException) as caught:
+                    client.load_model("versions", **wrong)
+                self.assertIn(failed, caught.exception.message())
+        self.assertFalse(pathlib.Path("/tmp/escaped").exists())
+        self.assertEqual(adds(self.http), 2)
+
+    def test_sent_files_that_cannot_be_loaded_change_nothing(self):
+        self.http.load_model("versions")
+        for client in [self.http, self.grpc]:
+            with self.assertRaises(InferenceServerException) as caught:
+                config = json.dumps({"backend": "onnxruntime"})
+                client.load_model("versions", config=config, files={"file:1/model.onnx": b"no"})
+            self.assertIn("load failed for model 'versions'", caught.exception.message())
             self.assertEqual(adds(self.http), 2)
 
 

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use crate::{
+    admission::Limits,
     api::{
         Api,
         describe::named_repository,
+        excerpt,
+        load::{LoadParameters, file_path, unknown_load_parameter},
         parse_version,
-        request::{unknown_parameter, within},
-        unsupported,
+        request::unknown_parameter,
     },
     error::{Error, Result},
     inference::ModelName,
@@ -97,7 +99,7 @@ pub(super) async fn load(
     api.refuse_when_exiting()?;
     refuse_name(&request.repository_name)?;
     let model = ModelName::new(&request.model_name)?;
-    let overrides = overrides(request.parameters, api.limits.config_byte_size)?;
+    let overrides = overrides(request.parameters, &api.limits)?;
     api.repository.load(model, overrides).await?;
     Ok(pb::RepositoryModelLoadResponse {})
 }
@@ -123,26 +125,34 @@ fn refuse_name(repository: &str) -> Result<()> {
     }
 }
 
-fn overrides(parameters: RepositoryParameters, config_byte_size: usize) -> Result<Overrides> {
-    let mut overrides = Overrides::default();
-    for (name, value) in parameters {
+fn overrides(given: RepositoryParameters, limits: &Limits) -> Result<Overrides> {
+    let mut parameters = LoadParameters::new(limits);
+    for (name, value) in given {
         match (name.as_str(), value.parameter_choice) {
             ("config", Some(ParameterChoice::StringParam(config))) => {
-                within(
-                    "length of parameter 'config'",
-                    config.len(),
-                    config_byte_size,
-                )?;
-                overrides.config = Some(config);
+                parameters.set_config(&config)?;
             }
-            ("config", _) => return Err(wrong_type("config", "string_param")),
-            (name, _) if name.starts_with("file:") => {
-                return Err(unsupported("model_repository(file override)"));
-            }
-            (name, _) => return Err(unknown_parameter(name)),
+            ("config", _) => return Err(wrong_load_type("config", "string_param")),
+            (name, value) => match (file_path(name), value) {
+                (Some(path), Some(ParameterChoice::BytesParam(contents))) => {
+                    parameters.add_file(path, contents)?;
+                }
+                (Some(_), _) => return Err(wrong_load_type(name, "bytes_param")),
+                (None, _) => return Err(unknown_load_parameter(name)),
+            },
         }
     }
-    Ok(overrides)
+    Ok(parameters.finish())
+}
+
+fn wrong_load_type(name: &str, expected: &str) -> Error {
+    Error::invalid_argument(
+        "parameter_type",
+        format!(
+            "invalid value type for load parameter '{}', expected {expected}.",
+            excerpt(name)
+        ),
+    )
 }
 
 fn unload_dependents(parameters: &RepositoryParameters) -> Result<bool> {
@@ -202,33 +212,36 @@ mod tests {
     }
 
     #[test]
-    fn load_takes_a_configuration_and_refuses_the_rest() {
-        let config = parameters("config", ParameterChoice::StringParam("{}".to_owned()));
-        assert_eq!(overrides(config, 8).unwrap().config.as_deref(), Some("{}"));
-        for (name, choice, kind) in [
+    fn load_takes_a_configuration_and_files_and_refuses_the_rest() {
+        use ParameterChoice::{BoolParam, BytesParam, StringParam};
+        let limits = Limits {
+            config_byte_size: 8,
+            ..Limits::default()
+        };
+        let config = parameters("config", StringParam("{}".to_owned()));
+        let overridden = overrides(config, &limits).unwrap();
+        assert_eq!(overridden.config.as_deref(), Some("{}"));
+        let file = parameters("file:1/m.onnx", BytesParam("onnx".into()));
+        let overridden = overrides(file, &limits).unwrap();
+        assert_eq!(overridden.files[0].path, "1/m.onnx");
+        assert_eq!(overridden.files[0].contents, "onnx");
+        for (name, choice, why) in [
+            ("config", BoolParam(true), "expected string_param."),
             (
                 "config",
-                ParameterChoice::BoolParam(true),
-                ErrorKind::InvalidArgument,
+                StringParam("123456789".to_owned()),
+                "exceeds the limit of 8",
             ),
-            (
-                "config",
-                ParameterChoice::StringParam("123456789".to_owned()),
-                ErrorKind::InvalidArgument,
-            ),
-            (
-                "x",
-                ParameterChoice::BoolParam(true),
-                ErrorKind::InvalidArgument,
-            ),
+            ("x", BoolParam(true), "unrecognized load parameter 'x'."),
             (
                 "file:1/m.onnx",
-                ParameterChoice::BytesParam(vec![]),
-                ErrorKind::Unimplemented,
+                StringParam(String::new()),
+                "load parameter 'file:1/m.onnx', expected bytes_param.",
             ),
         ] {
-            let error = overrides(parameters(name, choice), 8).unwrap_err();
-            assert_eq!(error.kind(), kind, "{name}");
+            let error = overrides(parameters(name, choice), &limits).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{name}");
+            assert!(error.message().contains(why), "{name}: {error}");
         }
     }
 

@@ -4,6 +4,7 @@
 mod contents;
 mod control;
 mod infer;
+mod load;
 mod scan;
 mod service;
 #[cfg(test)]
@@ -35,7 +36,7 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Large frames save headers and wake-ups.
 const FRAME_BYTE_SIZE: u32 = 1 << 20;
-/// Bytes of a message other than `ModelInfer`, besides a model configuration in it.
+/// Bytes of a message other than `ModelInfer`, besides a configuration and model files in it.
 const CONTROL_BYTE_SIZE: usize = 64 << 10;
 /// How often an idle connection is asked whether its client is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
@@ -73,7 +74,7 @@ fn protocol(limits: &Limits) -> http2::Builder<TokioExecutor> {
     http
 }
 
-/// The two services behind one port, and the one method that is answered without them.
+/// The two services behind one port, and the state for the methods that are answered without them.
 #[derive(Clone, Debug)]
 struct Services {
     inference: GrpcInferenceServiceServer<Door>,
@@ -84,16 +85,11 @@ struct Services {
 impl Services {
     fn new(api: Arc<Api>) -> Self {
         // The generated services take memory for as much as a message claims to have, before it is
-        // there; what may be large goes through `unary` instead.
-        let control_byte_size = api
-            .limits
-            .config_byte_size
-            .saturating_add(CONTROL_BYTE_SIZE);
-        let control_byte_size = control_byte_size.min(api.limits.request_byte_size);
+        // there; what may be large goes through `unary` and `load` instead.
         let door = Door(api);
         Self {
             inference: GrpcInferenceServiceServer::new(door.clone())
-                .max_decoding_message_size(control_byte_size)
+                .max_decoding_message_size(CONTROL_BYTE_SIZE)
                 .max_encoding_message_size(unary::RESPONSE_BYTE_SIZE),
             health: HealthServer::new(door.clone()).max_decoding_message_size(CONTROL_BYTE_SIZE),
             door,
@@ -103,6 +99,7 @@ impl Services {
     fn respond(&self, request: http::Request<Incoming>) -> BoxFuture<http::Response<Body>> {
         match request.uri().path() {
             unary::MODEL_INFER => Box::pin(unary::model_infer(self.door.clone(), request)),
+            load::MODEL_LOAD => Box::pin(load::model_load(self.door.clone(), request)),
             path if path.starts_with("/grpc.health.v1.Health/") => {
                 answer(self.health.clone(), request)
             }

@@ -5,7 +5,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 use crate::{admission::Limits, api::request::within, error::Result};
 
-/// Field numbers of `ModelInferRequest` and the messages in it.
+/// Field numbers of `ModelInferRequest` and the messages in it, and of `RepositoryModelLoadRequest`.
 mod field {
     pub(super) const PARAMETERS: u32 = 4;
     pub(super) const INPUTS: u32 = 5;
@@ -14,6 +14,7 @@ mod field {
     pub(super) const INPUT_SHAPE: u32 = 3;
     pub(super) const INPUT_PARAMETERS: u32 = 4;
     pub(super) const OUTPUT_PARAMETERS: u32 = 2;
+    pub(super) const LOAD_PARAMETERS: u32 = 3;
 }
 
 /// Checks the numbers of tensors, dimensions and parameters in an encoded message. What is
@@ -43,6 +44,24 @@ pub(super) fn check_counts(message: &[u8], limits: &Limits) -> Result<()> {
                 count(what, &mut raw, limits.tensors_per_request)?;
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks the number of parameters in an encoded `RepositoryModelLoadRequest`.
+///
+/// # Errors
+/// `InvalidArgument` if there are too many.
+pub(super) fn check_load_counts(message: &[u8], limits: &Limits) -> Result<()> {
+    let mut parameters = 0;
+    for (number, _) in Fields(message) {
+        if number == field::LOAD_PARAMETERS {
+            count(
+                "number of load parameters",
+                &mut parameters,
+                limits.parameters,
+            )?;
         }
     }
     Ok(())
@@ -130,6 +149,7 @@ mod tests {
         header_timeout_seconds: 1,
         body_timeout_seconds: 60,
         config_byte_size: 1,
+        load_file_byte_size: 1,
     };
 
     fn check(message: &ModelInferRequest) -> Result<()> {

@@ -144,6 +144,7 @@ impl GrpcInferenceService for Door {
         reply("RepositoryIndex", started, result)
     }
 
+    /// Not on the way of a request: the door answers this method in `load`.
     async fn repository_model_load(
         &self,
         request: Request<pb::RepositoryModelLoadRequest>,

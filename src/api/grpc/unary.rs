@@ -32,6 +32,7 @@ use super::{
 use crate::{
     admission::Limits,
     api::{
+        Api,
         body::{BoxError, Chunks, read_announced},
         status,
     },
@@ -57,26 +58,34 @@ pub(super) async fn model_infer<B>(door: Door, request: http::Request<B>) -> htt
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
+    let limit = time_limit(request.headers());
+    call("ModelInfer", limit, answer(&door, request)).await
+}
+
+/// Answers a call of `method` with what `answer` comes to within the time limit.
+pub(super) async fn call(
+    method: &str,
+    limit: Option<Duration>,
+    answer: impl Future<Output = Result<Chunks>>,
+) -> http::Response<Body> {
     let started = started();
-    let result = match time_limit(request.headers()) {
-        None => answer(&door, request).await,
-        Some(limit) => timeout(limit, answer(&door, request))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::deadline_exceeded(
-                    "grpc_timeout",
-                    "Deadline Exceeded",
-                ))
-            }),
+    let result = match limit {
+        None => answer.await,
+        Some(limit) => timeout(limit, answer).await.unwrap_or_else(|_| {
+            Err(Error::deadline_exceeded(
+                "grpc_timeout",
+                "Deadline Exceeded",
+            ))
+        }),
     };
     let result = result.map_err(|error| status::grpc(&error));
-    log_call("ModelInfer", started, result.as_ref().err());
+    log_call(method, started, result.as_ref().err());
     result.map_or_else(Status::into_http, respond)
 }
 
 /// What `grpc-timeout` says: at most eight digits and a unit. Anything else is ignored, as the
 /// client keeps the time itself.
-fn time_limit(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn time_limit(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
@@ -95,16 +104,19 @@ async fn answer<B>(Door(api): &Door, request: http::Request<B>) -> Result<Chunks
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    refuse_compression(request.headers())?;
-    let (limit, patience) = (api.limits.request_byte_size, api.patience());
-    let body = read_announced(
-        request.into_body(),
-        limit.saturating_add(PREFIX_BYTE_SIZE),
-        &patience,
-        announced,
-    );
-    let message = decode(body.await?, &api.limits)?;
+    let body = read(api, request, api.limits.request_byte_size).await?;
+    let message = decode(body, &api.limits)?;
     encode(infer::infer(api, message).await?, RESPONSE_BYTE_SIZE)
+}
+
+/// A call's body, whose message may have `limit` bytes. Memory grows with what arrives.
+pub(super) async fn read<B>(api: &Api, request: http::Request<B>, limit: usize) -> Result<Bytes>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    refuse_compression(request.headers())?;
+    let limit = limit.saturating_add(PREFIX_BYTE_SIZE);
+    read_announced(request.into_body(), limit, &api.patience(), announced).await
 }
 
 fn respond(chunks: Chunks) -> http::Response<Body> {
@@ -139,23 +151,31 @@ fn announced(start: &[u8]) -> Option<usize> {
     Some(length.saturating_add(PREFIX_BYTE_SIZE))
 }
 
-/// The only message of a body.
+/// The request in a body.
 ///
 /// # Errors
-/// `InvalidArgument` for anything but one whole message within `limits`, `Unimplemented` for a
-/// compressed one.
-fn decode(mut body: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
+/// As [`message`], and `InvalidArgument` if it is malformed or goes beyond `limits`.
+fn decode(body: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
+    let message = message(body)?;
+    check_counts(&message, limits)?;
+    pb::ModelInferRequest::decode(message).map_err(|error| malformed(&error.to_string()))
+}
+
+/// The only message of a body, encoded.
+///
+/// # Errors
+/// `InvalidArgument` for anything but one whole message, `Unimplemented` for a compressed one.
+pub(super) fn message(mut body: Bytes) -> Result<Bytes> {
     if announced(&body) != Some(body.len()) {
         return Err(malformed("the body is not one whole message"));
     }
     if body.split_to(PREFIX_BYTE_SIZE).first() != Some(&0) {
         return Err(compressed());
     }
-    check_counts(&body, limits)?;
-    pb::ModelInferRequest::decode(body).map_err(|error| malformed(&error.to_string()))
+    Ok(body)
 }
 
-fn malformed(why: &str) -> Error {
+pub(super) fn malformed(why: &str) -> Error {
     Error::invalid_argument(
         "malformed_message",
         format!("failed to decode the request message: {why}"),

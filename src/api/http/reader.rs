@@ -106,7 +106,16 @@ impl<'j> Reader<'j> {
 
     /// Reads a string, `what` in errors, as what `interpret` makes of it.
     pub(super) fn text<T>(&mut self, what: &str, interpret: impl Fn(&str) -> T) -> Result<T> {
-        let limit = self.text_limit;
+        self.long_text(what, self.text_limit, interpret)
+    }
+
+    /// As [`Reader::text`], with a limit of its own.
+    pub(super) fn long_text<T>(
+        &mut self,
+        what: &str,
+        limit: usize,
+        interpret: impl FnOnce(&str) -> T,
+    ) -> Result<T> {
         match self.jiter.next_str() {
             Ok(text) => {
                 within(what, text.len(), limit)?;

@@ -1,18 +1,22 @@
 //! The model repository extension: index, load, unload.
 
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
 use hyper::{Response, StatusCode, body::Incoming};
+use jiter::Peek;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{answer, metadata::document};
+use super::{answer, metadata::document, reader::Reader};
 use crate::{
+    admission::Limits,
     api::{
         Api,
         body::{self, Chunks},
         describe::named_repository,
-        request::{unknown_parameter, within},
-        unsupported,
+        excerpt,
+        load::{LoadParameters, file_path, unknown_load_parameter},
+        request::unknown_parameter,
     },
     error::{Error, Result},
     inference::ModelName,
@@ -28,14 +32,14 @@ struct IndexBody {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct ControlBody {
+struct UnloadBody {
     parameters: Map<String, Value>,
 }
 
 /// Which models there are, and in what state.
 pub(super) async fn index(api: &Api, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
-    let body: IndexBody = parse(&read(api, body).await?)?;
+    let body: IndexBody = parse(&read(api, body, CONTROL_BYTE_SIZE).await?)?;
     if !body.repository_name.is_empty() {
         return Err(named_repository());
     }
@@ -66,8 +70,10 @@ pub(super) async fn index(api: &Api, body: &mut Incoming) -> Result<Response<Chu
 pub(super) async fn load(api: &Api, name: &str, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
     let model = ModelName::new(name)?;
-    let body: ControlBody = parse(&read(api, body).await?)?;
-    let overrides = overrides(body.parameters, api.limits.config_byte_size)?;
+    let body = read(api, body, load_byte_size(&api.limits)).await?;
+    let overrides = overrides(&body, &api.limits)?;
+    // What was sent is not needed any more while the model is loaded.
+    drop(body);
     api.repository.load(model, overrides).await?;
     Ok(answer::empty(StatusCode::OK))
 }
@@ -76,23 +82,28 @@ pub(super) async fn load(api: &Api, name: &str, body: &mut Incoming) -> Result<R
 pub(super) async fn unload(api: &Api, name: &str, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
     let model = ModelName::new(name)?;
-    let body: ControlBody = parse(&read(api, body).await?)?;
+    let body: UnloadBody = parse(&read(api, body, CONTROL_BYTE_SIZE).await?)?;
     let unload_dependents = unload_dependents(&body.parameters)?;
     api.repository.unload(model, unload_dependents).await?;
     Ok(answer::empty(StatusCode::OK))
 }
 
-/// A control call's body: a configuration inside JSON can take twice its own size.
-async fn read(api: &Api, body: &mut Incoming) -> Result<Bytes> {
-    const FRAME_BYTE_SIZE: usize = 64 << 10;
-    let twice = api.limits.config_byte_size.saturating_mul(2);
-    let limit = twice.saturating_add(FRAME_BYTE_SIZE);
-    body::read(
-        body,
-        limit.min(api.limits.request_byte_size),
-        &api.patience(),
-    )
-    .await
+/// Bytes of a control call's body, besides configurations and files in it.
+const CONTROL_BYTE_SIZE: usize = 64 << 10;
+
+/// Bytes of a load call's body: a configuration inside JSON can take twice its own size, a file as
+/// base64 four thirds of it.
+fn load_byte_size(limits: &Limits) -> usize {
+    let config = limits.config_byte_size.saturating_mul(2);
+    let files = limits.load_file_byte_size.div_ceil(3).saturating_mul(4);
+    CONTROL_BYTE_SIZE
+        .saturating_add(config)
+        .saturating_add(files)
+}
+
+async fn read(api: &Api, body: &mut Incoming, limit: usize) -> Result<Bytes> {
+    let limit = limit.min(api.limits.request_byte_size);
+    body::read(body, limit, &api.patience()).await
 }
 
 fn parse<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T> {
@@ -112,26 +123,62 @@ fn parse<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T> {
     }
 }
 
-fn overrides(parameters: Map<String, Value>, config_byte_size: usize) -> Result<Overrides> {
-    let mut overrides = Overrides::default();
-    for (name, value) in parameters {
-        match (name.as_str(), value) {
-            ("config", Value::String(config)) => {
-                within(
-                    "length of parameter 'config'",
-                    config.len(),
-                    config_byte_size,
-                )?;
-                overrides.config = Some(config);
-            }
-            ("config", _) => return Err(wrong_type("config", "a string")),
-            (name, _) if name.starts_with("file:") => {
-                return Err(unsupported("model_repository(file override)"));
-            }
-            (name, _) => return Err(unknown_parameter(name)),
-        }
+/// Depths of nesting.
+const DOCUMENT: usize = 1;
+const PARAMETERS: usize = 2;
+
+/// Reads a load call's body; files are decoded where they are, without a copy of their text.
+fn overrides(body: &[u8], limits: &Limits) -> Result<Overrides> {
+    let mut parameters = LoadParameters::new(limits);
+    if body.is_empty() {
+        return Ok(parameters.finish());
     }
-    Ok(overrides)
+    let mut reader = Reader::new(body, limits);
+    let is_parameters = |key: &str| key == "parameters";
+    reader.object(DOCUMENT, is_parameters, |reader, is_parameters| {
+        if is_parameters {
+            reader.object(PARAMETERS, str::to_owned, |reader, name| {
+                load_parameter(reader, &name, &mut parameters, limits)
+            })
+        } else {
+            reader.skip(PARAMETERS).map(drop)
+        }
+    })?;
+    reader.finish()?;
+    Ok(parameters.finish())
+}
+
+fn load_parameter(
+    reader: &mut Reader<'_>,
+    name: &str,
+    parameters: &mut LoadParameters<'_>,
+    limits: &Limits,
+) -> Result<()> {
+    let path = file_path(name);
+    if name != "config" && path.is_none() {
+        return Err(unknown_load_parameter(name));
+    }
+    if reader.peek()? != Peek::String {
+        return Err(wrong_type(name, "a string"));
+    }
+    reader.long_text(
+        "length of a load parameter",
+        load_byte_size(limits),
+        |text| match path {
+            Some(path) => parameters.add_file(path, decode(text, name)?),
+            None => parameters.set_config(text),
+        },
+    )?
+}
+
+fn decode(text: &str, name: &str) -> Result<Bytes> {
+    let decoded = BASE64.decode(text).map_err(|error| {
+        Error::invalid_argument(
+            "malformed_base64",
+            format!("load parameter '{}' is not base64: {error}", excerpt(name)),
+        )
+    })?;
+    Ok(decoded.into())
 }
 
 fn unload_dependents(parameters: &Map<String, Value>) -> Result<bool> {
@@ -159,42 +206,65 @@ mod tests {
     use crate::error::ErrorKind;
 
     fn load_parameters(json: &str) -> Result<Overrides> {
-        overrides(parse::<ControlBody>(json.as_bytes())?.parameters, 16)
+        let limits = Limits {
+            config_byte_size: 16,
+            load_file_byte_size: 4,
+            ..Limits::default()
+        };
+        overrides(json.as_bytes(), &limits)
     }
 
     #[test]
-    fn a_configuration_can_come_with_a_load() {
-        assert_eq!(load_parameters("").unwrap(), Overrides::default());
-        let config = load_parameters(r#"{"parameters":{"config":"{}"}}"#)
-            .unwrap()
-            .config;
-        assert_eq!(config.as_deref(), Some("{}"));
+    fn a_configuration_and_files_can_come_with_a_load() {
+        for nothing in ["", "{}", r#"{"parameters":{}}"#, r#"{"other":[{}]}"#] {
+            assert_eq!(load_parameters(nothing).unwrap(), Overrides::default());
+        }
+        let body = r#"{"parameters":{"config":"{\"a\":1}","file:1/m":"AAE=","file:1/e":""}}"#;
+        let overrides = load_parameters(body).unwrap();
+        assert_eq!(overrides.config.as_deref(), Some(r#"{"a":1}"#));
+        assert_eq!(overrides.files[0].path, "1/m");
+        assert_eq!(overrides.files[0].contents, [0, 1].as_slice());
+        assert_eq!(overrides.files[1].contents, "");
     }
 
     #[test]
     fn load_refuses_what_it_does_not_know() {
-        for (body, kind) in [
-            (r#"{"parameters":{"x":1}}"#, ErrorKind::InvalidArgument),
-            (r#"{"parameters":{"config":1}}"#, ErrorKind::InvalidArgument),
+        for (body, why) in [
+            (
+                r#"{"parameters":{"x":1}}"#,
+                "unrecognized load parameter 'x'",
+            ),
+            (r#"{"parameters":{"config":1}}"#, "expected a string"),
             (
                 r#"{"parameters":{"config":"01234567890123456"}}"#,
-                ErrorKind::InvalidArgument,
+                "exceeds the limit of 16",
+            ),
+            (r#"{"parameters":{"file:1/m":1}}"#, "expected a string"),
+            (r#"{"parameters":{"file:1/m":"A"}}"#, "is not base64"),
+            (
+                r#"{"parameters":{"file:1/m":"AAAAAAA="}}"#,
+                "exceeds the limit of 4",
             ),
             (
-                r#"{"parameters":{"file:1/m":"AA=="}}"#,
-                ErrorKind::Unimplemented,
+                r#"{"parameters":{"file:1/m":"","file:1/m":""}}"#,
+                "given twice",
             ),
-            ("{", ErrorKind::InvalidArgument),
-            ("[]", ErrorKind::InvalidArgument),
+            (r#"{"parameters":[]}"#, "malformed"),
+            ("{", "malformed"),
+            ("[]", "malformed"),
+            ("{} x", "malformed"),
         ] {
-            assert_eq!(load_parameters(body).unwrap_err().kind(), kind, "{body}");
+            let error = load_parameters(body).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{body}");
+            let text = format!("{} {}", error.reason(), error.message());
+            assert!(text.contains(why), "{body}: {text}");
         }
     }
 
     #[test]
     fn unload_takes_one_boolean() {
         let dependents = |json: &str| {
-            unload_dependents(&parse::<ControlBody>(json.as_bytes()).unwrap().parameters)
+            unload_dependents(&parse::<UnloadBody>(json.as_bytes()).unwrap().parameters)
         };
         assert!(!dependents("{}").unwrap());
         assert!(dependents(r#"{"parameters":{"unload_dependents":true}}"#).unwrap());

@@ -240,6 +240,7 @@ fn an_override_always_loads_and_so_does_the_plain_load_after_it() {
     for serial in 2..4 {
         let overrides = Overrides {
             config: Some("{}".to_owned()),
+            files: Vec::new(),
         };
         let answer = rig.load_with("m", overrides);
         rig.begun().end(Ok(()));
@@ -261,6 +262,7 @@ fn an_override_longer_than_the_limit_is_refused_unread() {
     let rig = Rig::start(config, &folder(&["m"]));
     let overrides = Overrides {
         config: Some(" ".repeat(11)),
+        files: Vec::new(),
     };
     let error = rig.load_with("m", overrides).wait().unwrap_err();
     assert!(error.message().contains("the limit is 10"), "{error}");

@@ -27,7 +27,7 @@ fn aspire(versions: &BTreeMap<u64, u8>) -> Aspired {
         (version, stamp)
     };
     Aspired {
-        folder: "/m".into(),
+        folder: std::path::PathBuf::from("/m").into(),
         config: pb::ModelConfig::default(),
         stamps: versions.iter().map(stamp).collect(),
         present: versions.keys().copied().collect(),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     future::Future,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use super::name;
 use crate::{
     error::Result,
-    model::{LeaseGuard, Leases, LoadRequest},
+    model::{LeaseGuard, Leases, LoadRequest, ModelFolder},
     repository::{
         Config, ControlMode, IndexEntry, LoadFailure, Overrides, Registry, Repository,
         VersionState, registry::Loaded, threads::Load,
@@ -33,6 +33,7 @@ pub(super) struct Fake {
     serial: usize,
     leases: Arc<Leases>,
     unloaded: mpsc::Sender<usize>,
+    _folder: ModelFolder,
 }
 
 pub(super) struct FakeLease {
@@ -61,6 +62,7 @@ impl Loaded for Fake {
 pub(super) struct Begun {
     pub(super) model: String,
     pub(super) version: u64,
+    pub(super) folder: PathBuf,
     verdict: mpsc::Sender<Result<()>>,
 }
 
@@ -93,6 +95,7 @@ impl Load for FakeLoader {
         let begun = Begun {
             model: request.name.to_string(),
             version: request.version,
+            folder: request.model_folder.to_path_buf(),
             verdict,
         };
         self.begun.send(begun).unwrap();
@@ -103,6 +106,7 @@ impl Load for FakeLoader {
             serial: self.serial.fetch_add(1, Ordering::SeqCst) + 1,
             leases: Arc::default(),
             unloaded: self.unloaded.clone(),
+            _folder: request.model_folder.clone(),
         }))
     }
 }
@@ -176,7 +180,7 @@ impl Rig {
         }
     }
 
-    pub(super) fn path(&self, path: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 

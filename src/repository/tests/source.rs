@@ -119,7 +119,7 @@ fn the_highest_version_is_aspired_without_a_configuration() {
     let aspired = found.aspire(&name("m"), None).unwrap();
     assert_eq!(aspired.present, BTreeSet::from([1, 9, 10]));
     assert_eq!(aspired.stamps.keys().copied().collect::<Vec<_>>(), [10]);
-    assert_eq!(aspired.folder, folder.path().join("m"));
+    assert_eq!(*aspired.folder, *folder.path().join("m"));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_name_in_two_repositories_is_at_fault() {
     );
     fs::remove_dir_all(folders[0].path().join("m")).unwrap();
     assert_eq!(
-        aspired(&source).unwrap().folder,
+        *aspired(&source).unwrap().folder,
         folders[1].path().join("m")
     );
 }

@@ -1,0 +1,105 @@
+//! `RepositoryModelLoad` on the wire. Model files may come with it, so it is read like an inference
+//! request: memory grows with what arrives, and files stay slices of the received message.
+
+use bytes::Bytes;
+use hyper::body::Body as HttpBody;
+use prost::Message;
+use tonic::body::Body;
+
+use super::{
+    CONTROL_BYTE_SIZE, Door, control,
+    scan::check_load_counts,
+    unary::{call, malformed, message, read, time_limit},
+};
+use crate::{
+    admission::Limits,
+    api::body::{BoxError, Chunks},
+    error::Result,
+    proto::inference as pb,
+};
+
+/// The method's path.
+pub(super) const MODEL_LOAD: &str = "/inference.GRPCInferenceService/RepositoryModelLoad";
+
+/// An empty message with its prefix.
+const EMPTY: Bytes = Bytes::from_static(&[0; 5]);
+
+/// Answers one call when the model is ready, within the time that the client gives it.
+pub(super) async fn model_load<B>(door: Door, request: http::Request<B>) -> http::Response<Body>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let limit = time_limit(request.headers());
+    call("RepositoryModelLoad", limit, answer(&door, request)).await
+}
+
+async fn answer<B>(Door(api): &Door, request: http::Request<B>) -> Result<Chunks>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let body = read(api, request, load_byte_size(&api.limits)).await?;
+    let request = decode(body, &api.limits)?;
+    control::load(api, request).await?;
+    Ok(Chunks::new([EMPTY]))
+}
+
+fn load_byte_size(limits: &Limits) -> usize {
+    CONTROL_BYTE_SIZE
+        .saturating_add(limits.config_byte_size)
+        .saturating_add(limits.load_file_byte_size)
+        .min(limits.request_byte_size)
+}
+
+fn decode(body: Bytes, limits: &Limits) -> Result<pb::RepositoryModelLoadRequest> {
+    let message = message(body)?;
+    // A parameter may take two bytes on the wire, and a hundred times that once it is decoded.
+    check_load_counts(&message, limits)?;
+    pb::RepositoryModelLoadRequest::decode(message).map_err(|error| malformed(&error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request with so many empty parameters, as a body.
+    fn body(parameter_count: usize) -> Bytes {
+        let parameters = [0x1a, 0].repeat(parameter_count);
+        let length = u32::try_from(parameters.len()).unwrap().to_be_bytes();
+        [&[0][..], &length, &parameters].concat().into()
+    }
+
+    #[test]
+    fn parameters_are_counted_before_they_are_decoded() {
+        let limits = Limits {
+            parameters: 2,
+            ..Limits::default()
+        };
+        assert!(decode(body(2), &limits).is_ok());
+        let error = decode(body(3), &limits).unwrap_err();
+        assert!(error.message().contains("limit of 2"), "{error}");
+    }
+
+    #[test]
+    fn files_stay_where_they_were_received() {
+        let parameter = pb::ModelRepositoryParameter {
+            parameter_choice: Some(pb::model_repository_parameter::ParameterChoice::BytesParam(
+                "weights".into(),
+            )),
+        };
+        let request = pb::RepositoryModelLoadRequest {
+            parameters: [("file:1/m".to_owned(), parameter)].into(),
+            ..Default::default()
+        };
+        let encoded = request.encode_to_vec();
+        let length = u32::try_from(encoded.len()).unwrap().to_be_bytes();
+        let body = Bytes::from([&[0][..], &length, &encoded].concat());
+        let decoded = decode(body.clone(), &Limits::default()).unwrap();
+        assert_eq!(decoded, request);
+        let Some(pb::model_repository_parameter::ParameterChoice::BytesParam(file)) =
+            &decoded.parameters["file:1/m"].parameter_choice
+        else {
+            panic!("not a file")
+        };
+        assert!(body.as_ptr_range().contains(&file.as_ptr()));
+    }
+}
