@@ -47,6 +47,13 @@ fn outputs_ids_parameters_and_odd_contents() {
 }
 
 #[test]
+fn classes_of_every_numeric_datatype_with_their_labels() {
+    let repository = Repository::with_all();
+    repository.add_sample("digits");
+    conforms("test_classification", &repository, &[]);
+}
+
+#[test]
 fn batching_queue_limits_and_clients_that_go_away() {
     let models = ["batched", "short_patience", "slow", "small_queue"];
     conforms("test_async", &Repository::with(&models), &[]);

@@ -20,6 +20,8 @@ pub struct Limits {
     pub dims_per_tensor: usize,
     /// Parameters of one request, and likewise of one tensor.
     pub parameters: usize,
+    /// Classes that one output may be answered with (the classification extension), over all rows.
+    pub classes_per_output: usize,
     /// Bytes of one name, id or string parameter.
     pub text_byte_size: usize,
     /// Streams (requests in flight) on one HTTP/2 connection.
@@ -45,6 +47,7 @@ impl Default for Limits {
             tensors_per_request: 1024,
             dims_per_tensor: 32,
             parameters: 256,
+            classes_per_output: 1_000_000,
             text_byte_size: 64 << 10,
             streams_per_connection: 1024,
             header_timeout_seconds: 60,

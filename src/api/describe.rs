@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// What is there of Triton's list, in Triton's order and words.
-const EXTENSIONS: [&str; 6] = [
+const EXTENSIONS: [&str; 7] = [
+    "classification",
     "model_repository",
     "schedule_policy",
     "model_configuration",

@@ -3,6 +3,7 @@
 //! devices, and opens no ports of its own.
 
 mod body;
+mod classification;
 mod describe;
 pub mod grpc;
 pub mod http;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{excerpt, unsupported};
+use super::{classification::Classification, excerpt, unsupported};
 use crate::{
+    admission::Limits,
     error::{Error, Result},
     inference::{
         Correlation, CorrelationId, Input, Parameter, Parameters, Request, Response,
@@ -26,6 +27,8 @@ pub struct InferRequest {
     pub outputs: Option<Vec<String>>,
     /// How the outputs are to be written (HTTP only).
     pub formats: OutputFormats,
+    /// Which of them are wanted as classes.
+    pub(super) classification: Classification,
     pub(super) options: Options,
 }
 
@@ -50,12 +53,16 @@ impl OutputFormats {
 
 impl InferRequest {
     /// Has `model` answer it. Dropping the future cancels the request.
-    pub(super) async fn run(self, model: &Model) -> Result<Response> {
+    pub(super) async fn run(mut self, model: &Model, limits: &Limits) -> Result<Response> {
+        let classification = std::mem::take(&mut self.classification);
+        classification.check(self.outputs.as_deref().unwrap_or_default(), model.config())?;
         let (sender, receiver) = response_channel();
         model
             .submit(self.into_request(sender))
             .map_err(|rejected| rejected.error)?;
-        receiver.await
+        let mut response = receiver.await?;
+        classification.apply(&mut response, model, limits)?;
+        Ok(response)
     }
 
     fn into_request(self, respond: ResponseSender) -> Request {

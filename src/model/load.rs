@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Leases, Model, ModelFolder,
+    Leases, Model, ModelFolder, labels,
     warmup::{self, Warmup},
 };
 use crate::{
@@ -70,6 +70,7 @@ impl Loader {
         let start = Instant::now();
         let prepared = self.prepare(request)?;
         let config = &prepared.config;
+        let labels = labels::read(config, &request.model_folder)?;
         let statistics = Arc::new(Statistics::default());
         self.timer.start().map_err(|error| {
             Error::internal(
@@ -82,6 +83,7 @@ impl Loader {
         Ok(Arc::new(Model {
             name: request.name.clone(),
             version: request.version,
+            labels,
             statistics,
             load_duration: start.elapsed(),
             infer: scheduler,

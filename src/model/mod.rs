@@ -3,6 +3,7 @@
 
 mod check;
 mod folder;
+mod labels;
 mod lease;
 mod load;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 pub use self::{
     folder::ModelFolder,
+    labels::Labels,
     lease::{LeaseGuard, Leases},
     load::{LoadRequest, Loader, LoaderConfig},
 };
@@ -26,6 +28,8 @@ pub struct Model {
     name: ModelName,
     version: u64,
     config: ModelConfig,
+    /// Of each output, in the configuration's order.
+    labels: Vec<Option<Labels>>,
     statistics: Arc<Statistics>,
     load_duration: std::time::Duration,
     /// Refuses nothing that passed the check, except for a full queue.
@@ -58,6 +62,11 @@ impl Model {
     /// Its configuration, complete.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// What the classes of an output are called, if its configuration says so.
+    pub fn labels(&self, output: usize) -> Option<&Labels> {
+        self.labels.get(output)?.as_ref()
     }
 
     /// What it has done since it was loaded.

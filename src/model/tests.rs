@@ -275,3 +275,27 @@ fn an_unknown_backend_or_a_broken_warmup_fails_the_load() {
         .unwrap_err();
     assert!(error.message().contains("warmup sample 'w'"), "{error}");
 }
+
+#[test]
+fn labels_are_read_with_the_model_and_their_absence_fails_the_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = IDENTITY.find("output").unwrap();
+    let name = output + IDENTITY[output..].find("name").unwrap();
+    let mut labelled = IDENTITY.to_owned();
+    labelled.insert_str(name, "label_filename: \"names/labels.txt\" ");
+    let request = load_request(folder.path(), &labelled);
+    let error = loader().load(&request).unwrap_err();
+    assert!(
+        error.message().contains("unable to read label file"),
+        "{error}"
+    );
+    assert!(error.message().contains("names/labels.txt"), "{error}");
+
+    fs::create_dir(folder.path().join("names")).unwrap();
+    fs::write(folder.path().join("names/labels.txt"), "cat\ndog\n").unwrap();
+    let model = loader().load(&request).unwrap();
+    let labels = model.labels(0).unwrap();
+    assert_eq!(labels.label(1), Some(&b"dog"[..]));
+    assert!(model.labels(1).is_none());
+    model.unload();
+}

@@ -7,12 +7,14 @@ mod memory;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod top_k;
 
 pub use self::{
     bytes_tensor::{BytesTensor, push_element},
     dtype::Datatype,
     memory::{Buffer, Memory, MemoryKind},
     shape::Shape,
+    top_k::{Ranked, top_k},
 };
 
 /// A tensor: row-major, little-endian; [`Datatype::Bytes`] elements are a `u32` length and that

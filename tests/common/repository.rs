@@ -53,6 +53,12 @@ impl Repository {
         repository
     }
 
+    /// Adds one of the sample models that come with the sources.
+    pub fn add_sample(&self, model: &str) {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("model_repository");
+        copy_folder(&samples.join(model), &self.path().join(model)).expect("copy sample");
+    }
+
     /// The folder to be served.
     pub fn path(&self) -> &Path {
         &self.models

@@ -11,6 +11,7 @@ from support import *
 
 EXTENSIONS = {
     "binary_tensor_data",
+    "classification",
     "model_configuration",
     "model_repository",
     "parameters",

@@ -1,7 +1,7 @@
 //! `ModelInfer`: from the message to the model and back. Raw tensors stay slices of the received
 //! message on the way in, and of the answer's slab on the way out.
 
-use std::{collections::HashMap, vec};
+use std::{collections::HashMap, num::NonZeroUsize, vec};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -10,9 +10,10 @@ use super::contents;
 use crate::{
     admission::Limits,
     api::{
-        Api, InferRequest, excerpt, parse_version,
+        Api, InferRequest,
+        classification::Classification,
+        excerpt, parse_version,
         request::{OptionName, Options, duplicate_input, no_shared_memory, push_output, within},
-        unsupported,
     },
     error::{Error, Result},
     inference::{Input, Parameter, Parameters, Response},
@@ -39,7 +40,7 @@ pub(super) async fn infer(
     let lease = api.resolve(&message.model_name, version)?;
     let request = read(message, &api.limits)?;
     let id = request.id.clone();
-    let response = request.run(&lease).await?;
+    let response = request.run(&lease, &api.limits).await?;
     write(id, lease.name(), lease.version(), response)
 }
 
@@ -60,6 +61,7 @@ fn read(message: pb::ModelInferRequest, limits: &Limits) -> Result<InferRequest>
         limits.tensors_per_request,
     )?;
     within("length of 'id'", message.id.len(), limits.text_byte_size)?;
+    let (outputs, classification) = read_outputs(message.outputs, limits)?;
     Ok(InferRequest {
         options: read_options(message.parameters, limits)?,
         inputs: read_inputs(
@@ -68,7 +70,8 @@ fn read(message: pb::ModelInferRequest, limits: &Limits) -> Result<InferRequest>
             &message.model_name,
             limits,
         )?,
-        outputs: read_outputs(message.outputs, limits)?,
+        outputs,
+        classification,
         id: message.id,
         ..InferRequest::default()
     })
@@ -164,9 +167,10 @@ fn no_data(input: &str, model: &str) -> Error {
 fn read_outputs(
     outputs: Vec<InferRequestedOutputTensor>,
     limits: &Limits,
-) -> Result<Option<Vec<String>>> {
+) -> Result<(Option<Vec<String>>, Classification)> {
+    let mut classification = Classification::default();
     if outputs.is_empty() {
-        return Ok(None);
+        return Ok((None, classification));
     }
     let mut names = Vec::with_capacity(outputs.len());
     for output in outputs {
@@ -183,12 +187,25 @@ fn read_outputs(
         if has_shared_memory(&output.parameters) {
             return Err(no_shared_memory());
         }
-        if output.parameters.contains_key("classification") {
-            return Err(unsupported("classification"));
+        if let Some(value) = output.parameters.get("classification") {
+            classification.push(names.len(), class_count(value)?);
         }
         push_output(&mut names, output.name)?;
     }
-    Ok(Some(names))
+    Ok((Some(names), classification))
+}
+
+fn class_count(value: &pb::InferParameter) -> Result<NonZeroUsize> {
+    let Some(ParameterChoice::Int64Param(count)) = value.parameter_choice else {
+        return Err(refuse(
+            "invalid value type for 'classification' parameter, expected int64_param".to_owned(),
+        ));
+    };
+    let count = usize::try_from(count).ok().and_then(NonZeroUsize::new);
+    // Triton's words, which say >= 0 of a value that has to be greater.
+    count.ok_or_else(|| {
+        refuse("invalid value for 'classification' parameter, expected >= 0".to_owned())
+    })
 }
 
 fn has_shared_memory(parameters: &WireParameters) -> bool {

@@ -149,20 +149,59 @@ fn parameters_are_mapped_by_their_type() {
     }
 }
 
+fn with_classification(choice: ParameterChoice) -> pb::ModelInferRequest {
+    let parameters = with_parameter("classification", choice).parameters;
+    let output = |name: &str, parameters| InferRequestedOutputTensor {
+        name: name.to_owned(),
+        parameters,
+    };
+    pb::ModelInferRequest {
+        outputs: vec![output("A", HashMap::new()), output("B", parameters)],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn classification_is_of_the_output_that_asks_for_it() {
+    let message = with_classification(ParameterChoice::Int64Param(3));
+    let mut want = Classification::default();
+    want.push(1, NonZeroUsize::new(3).unwrap());
+    let request = read(message, &Limits::default()).unwrap();
+    assert_eq!(request.classification, want);
+}
+
+#[test]
+fn classification_takes_a_positive_integer_in_tritons_words() {
+    for count in [0, -1, i64::MIN] {
+        assert_eq!(
+            refusal(with_classification(ParameterChoice::Int64Param(count))),
+            "invalid value for 'classification' parameter, expected >= 0"
+        );
+    }
+    for value in [
+        ParameterChoice::StringParam("1".to_owned()),
+        ParameterChoice::Uint64Param(1),
+    ] {
+        assert_eq!(
+            refusal(with_classification(value)),
+            "invalid value type for 'classification' parameter, expected int64_param"
+        );
+    }
+}
+
 #[test]
 fn what_is_not_there_is_unimplemented() {
-    for name in ["classification", "shared_memory_region"] {
-        let parameters = with_parameter(name, ParameterChoice::Int64Param(1)).parameters;
-        let message = pb::ModelInferRequest {
-            outputs: vec![InferRequestedOutputTensor {
-                name: "O".to_owned(),
-                parameters,
-            }],
-            ..Default::default()
-        };
-        let error = read(message, &Limits::default()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unimplemented, "{name}");
-    }
+    let choice = ParameterChoice::StringParam("r".to_owned());
+    let parameters = with_parameter("shared_memory_region", choice).parameters;
+    let message = pb::ModelInferRequest {
+        outputs: vec![InferRequestedOutputTensor {
+            name: "O".to_owned(),
+            parameters,
+        }],
+        ..Default::default()
+    };
+    let error = read(message, &Limits::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unimplemented);
 }
 
 #[test]

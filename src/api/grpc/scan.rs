@@ -137,6 +137,7 @@ mod tests {
     };
 
     const LIMITS: Limits = Limits {
+        classes_per_output: 1,
         request_byte_size: usize::MAX,
         json_byte_size: usize::MAX,
         json_depth: 1,

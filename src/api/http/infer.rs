@@ -48,7 +48,7 @@ pub(super) async fn infer(
     }
     let formats = std::mem::take(&mut request.formats);
     let id = request.id.clone();
-    let response = request.run(&lease).await?;
+    let response = request.run(&lease, &api.limits).await?;
     let heading = Heading {
         id: &id,
         model: lease.name(),

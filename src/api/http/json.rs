@@ -178,8 +178,12 @@ impl Parser<'_> {
             .name
             .ok_or_else(|| missing("name").prefixed(format_args!("outputs[{index}]: ")))?;
         push_output(names, name)?;
-        let listed = &mut self.document.request.formats.listed;
-        listed.push(fields.parameters.binary_data.unwrap_or(false));
+        let request = &mut self.document.request;
+        let binary = fields.parameters.binary_data.unwrap_or(false);
+        request.formats.listed.push(binary);
+        if let Some(count) = fields.parameters.class_count() {
+            request.classification.push(index, count);
+        }
         Ok(())
     }
 }

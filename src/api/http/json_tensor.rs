@@ -1,6 +1,6 @@
 //! One element of `inputs` or `outputs` in a request's JSON.
 
-use std::ops::Range;
+use std::{num::NonZeroUsize, ops::Range};
 
 use jiter::Peek;
 use smallvec::SmallVec;
@@ -11,7 +11,6 @@ use crate::{
     api::{
         excerpt,
         request::{no_shared_memory, within},
-        unsupported,
     },
     error::{Error, Result},
     inference::Parameter,
@@ -60,6 +59,7 @@ enum Data {
 #[derive(Default)]
 pub(super) struct TensorParameters {
     pub(super) binary_data: Option<bool>,
+    classification: Option<usize>,
     binary_data_size: Option<usize>,
 }
 
@@ -176,6 +176,11 @@ impl ParameterKey {
 }
 
 impl TensorParameters {
+    /// How many classes an output is wanted as; as in Triton, 0 asks for the output as it is.
+    pub(super) fn class_count(&self) -> Option<NonZeroUsize> {
+        self.classification.and_then(NonZeroUsize::new)
+    }
+
     fn read(&mut self, reader: &mut Reader<'_>, limits: &Limits) -> Result<()> {
         let mut count = 0;
         reader.object(TENSOR_FIELD, ParameterKey::of, |reader, key| {
@@ -194,7 +199,11 @@ impl TensorParameters {
                     })
                 }
                 ParameterKey::SharedMemory => Err(no_shared_memory()),
-                ParameterKey::Classification => Err(unsupported("classification")),
+                ParameterKey::Classification => {
+                    set_once(&mut self.classification, "classification", || {
+                        reader.unsigned("'classification'")
+                    })
+                }
                 ParameterKey::Other => reader.parameter().map(drop),
             }
         })

@@ -1,5 +1,7 @@
 //! The request's JSON: what is read, what is refused, and that nothing makes it panic.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -7,6 +9,7 @@ use crate::{
     admission::Limits,
     api::{
         InferRequest,
+        classification::Classification,
         http::{bind_tensors, parse_infer_request, split_body},
     },
     error::{Error, ErrorKind, Result},
@@ -260,12 +263,27 @@ fn errors_after_a_skipped_value_still_point_into_the_document() {
 
 #[test]
 fn what_is_not_there_is_unimplemented() {
-    for parameters in [
-        r#""parameters":{"shared_memory_region":"r"}"#,
-        r#""parameters":{"classification":1}"#,
-    ] {
-        let json = tensor(&format!(r#""datatype":"FP32","shape":[1],{parameters}"#));
-        assert_eq!(refusal(&json).kind(), ErrorKind::Unimplemented);
+    let parameters = r#""parameters":{"shared_memory_region":"r"}"#;
+    let json = tensor(&format!(r#""datatype":"FP32","shape":[1],{parameters}"#));
+    assert_eq!(refusal(&json).kind(), ErrorKind::Unimplemented);
+}
+
+#[test]
+fn classification_is_a_count_of_which_zero_is_none() {
+    let json = |count: &str| {
+        format!(
+            r#"{{"inputs":[],"outputs":[{{"name":"A"}},
+                {{"name":"B","parameters":{{"classification":{count}}}}}]}}"#
+        )
+    };
+    let mut want = Classification::default();
+    assert_eq!(read(&json("0"), b"").unwrap().classification, want);
+    want.push(1, NonZeroUsize::new(2).unwrap());
+    assert_eq!(read(&json("2"), b"").unwrap().classification, want);
+    for bad in ["-1", "1.5", "\"1\"", "true", "99999999999999999999"] {
+        let error = refusal(&json(bad));
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.message().contains("'classification'"), "{error}");
     }
 }
 
