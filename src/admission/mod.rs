@@ -1,5 +1,17 @@
-//! What is let in: the limits on everything that a client controls.
+//! What is let in: the gate, which every call passes, the policy that it asks, and the limits on
+//! everything that a client controls. Knows no protocol: the doors say who calls and what for.
 
+mod gate;
+mod identity;
 mod limits;
+mod pattern;
+mod policy;
+mod verb;
 
-pub use self::limits::Limits;
+pub use self::{
+    gate::{Gate, Permit},
+    identity::{Identity, Principal},
+    limits::Limits,
+    policy::{Policy, Refusal},
+    verb::Verb,
+};

@@ -1,7 +1,7 @@
 //! What the server and its models say about themselves, in the protocol's own messages; each door
 //! writes them in its own way.
 
-use super::Api;
+use super::{Stage, admit::Admitted};
 use crate::{
     error::{Error, Result},
     inference::{BatchSnapshot, DurationSnapshot},
@@ -22,7 +22,16 @@ const EXTENSIONS: [&str; 7] = [
     "statistics",
 ];
 
-impl Api {
+impl Admitted<'_> {
+    /// Whether the server takes inference requests.
+    ///
+    /// # Errors
+    /// `Unavailable` while the server is exiting.
+    pub(super) fn ready(&self) -> Result<bool> {
+        self.refuse_when_exiting()?;
+        Ok(self.readiness.stage() == Stage::Ready && (!self.strict_readiness || self.all_ready()))
+    }
+
     /// The server's name, version and extensions.
     pub(super) fn server_metadata(&self) -> pb::ServerMetadataResponse {
         pb::ServerMetadataResponse {
@@ -32,41 +41,33 @@ impl Api {
         }
     }
 
-    /// A model's tensors, and its versions that are ready (or only the one asked for).
+    /// The model's tensors, and its versions that are ready (or only the one asked for).
     ///
     /// # Errors
-    /// As [`Api::resolve`].
-    pub(super) fn model_metadata(
-        &self,
-        name: &str,
-        version: Option<u64>,
-    ) -> Result<pb::ModelMetadataResponse> {
-        let model = self.resolve(name, version)?;
-        let versions =
-            version.map_or_else(|| self.registry.ready_versions(name), |only| vec![only]);
+    /// As [`Admitted::resolve`].
+    pub(super) fn model_metadata(&self, version: Option<u64>) -> Result<pb::ModelMetadataResponse> {
+        let model = self.resolve(version)?;
+        let versions = version.map_or_else(|| self.ready_versions(), |only| vec![only]);
         Ok(model_metadata(model.config(), &versions))
     }
 
-    /// A model's complete configuration.
+    /// The model's complete configuration.
     ///
     /// # Errors
-    /// As [`Api::resolve`].
-    pub(super) fn model_config(&self, name: &str, version: Option<u64>) -> Result<pb::ModelConfig> {
-        Ok(self.resolve(name, version)?.config().proto.clone())
+    /// As [`Admitted::resolve`].
+    pub(super) fn model_config(&self, version: Option<u64>) -> Result<pb::ModelConfig> {
+        Ok(self.resolve(version)?.config().proto.clone())
     }
 
-    /// What the versions that are ready have done; empty `name` asks for all models.
+    /// What the model's versions that are ready have done, or those of all models.
     ///
     /// # Errors
     /// `InvalidArgument` if the model or version that is asked for is not ready, `Unavailable`
     /// while the server is exiting.
-    pub(super) fn statistics(
-        &self,
-        name: &str,
-        version: Option<u64>,
-    ) -> Result<pb::ModelStatisticsResponse> {
+    pub(super) fn statistics(&self, version: Option<u64>) -> Result<pb::ModelStatisticsResponse> {
         self.refuse_when_exiting()?;
-        let mut models = self.registry.ready_models();
+        let name = self.model();
+        let mut models = self.ready_models();
         if !name.is_empty() {
             models.retain(|model| &**model.name() == name);
             if models.is_empty() {
@@ -99,12 +100,7 @@ impl Api {
                 reason: entry.reason,
             };
         pb::RepositoryIndexResponse {
-            models: self
-                .registry
-                .index(ready_only)
-                .into_iter()
-                .map(row)
-                .collect(),
+            models: self.entries(ready_only).into_iter().map(row).collect(),
         }
     }
 }
@@ -199,13 +195,16 @@ fn duration(snapshot: DurationSnapshot) -> Option<pb::StatisticDuration> {
 mod tests {
     use super::model_metadata;
     use crate::{
-        api::tests::{empty_api, model_config},
+        admission::Verb,
+        api::tests::{caller, model_config},
         tensor::Datatype,
     };
 
     #[test]
     fn lists_only_extensions_that_are_there() {
-        let metadata = empty_api().server_metadata();
+        let caller = caller();
+        let api = caller.admit(Verb::Metadata, "").unwrap();
+        let metadata = api.server_metadata();
         assert_eq!((&*metadata.name, &*metadata.version), ("triton", "1.2.3"));
         assert!(
             metadata
@@ -230,10 +229,11 @@ mod tests {
 
     #[test]
     fn statistics_of_an_unknown_model_are_an_invalid_argument() {
-        let api = empty_api();
-        let error = api.statistics("m", None).unwrap_err();
+        let caller = caller();
+        let api = |model| caller.admit(Verb::Statistics, model).unwrap();
+        let error = api("m").statistics(None).unwrap_err();
         assert_eq!(error.message(), "requested model 'm' is not available");
         assert_eq!(error.kind(), crate::error::ErrorKind::InvalidArgument);
-        assert!(api.statistics("", None).unwrap().model_stats.is_empty());
+        assert!(api("").statistics(None).unwrap().model_stats.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 //! Turns bytes into requests and answers into bytes; decides nothing about models, queues or
 //! devices, and opens no ports of its own.
 
+mod admit;
 mod body;
 mod classification;
 mod describe;
@@ -18,23 +19,22 @@ use std::{sync::Arc, time::Duration};
 
 use self::body::Patience;
 pub use self::{
+    admit::Interior,
     readiness::{Readiness, Stage},
     request::{InferRequest, OutputFormats},
 };
 use crate::{
-    admission::Limits,
+    admission::{Gate, Limits},
     error::{Error, Result},
-    model::Lease,
-    repository::{Registry, Repository},
 };
 
 /// What every front door is handed.
 #[derive(Debug)]
 pub struct Api {
-    /// The model versions there are.
-    pub registry: Arc<Registry>,
-    /// Loads and unloads them.
-    pub repository: Repository,
+    /// Who may do what.
+    pub gate: Gate,
+    /// The rooms that only admitted calls reach.
+    pub interior: Interior,
     /// Bounds on what clients may send.
     pub limits: Limits,
     /// How far the server is in its own life; shared with whoever runs it.
@@ -49,16 +49,6 @@ pub struct Api {
 }
 
 impl Api {
-    /// Whether the server takes inference requests.
-    ///
-    /// # Errors
-    /// `Unavailable` while the server is exiting.
-    fn ready(&self) -> Result<bool> {
-        self.refuse_when_exiting()?;
-        Ok(self.readiness.stage() == Stage::Ready
-            && (!self.strict_readiness || self.registry.all_ready()))
-    }
-
     /// # Errors
     /// `Unavailable` while the server is exiting.
     fn refuse_when_exiting(&self) -> Result<()> {
@@ -74,15 +64,6 @@ impl Api {
             stall: Duration::from_secs(self.limits.body_timeout_seconds),
             readiness: &self.readiness,
         }
-    }
-
-    /// The model for a request that is about to use it. Not refused while the server is exiting:
-    /// what still arrives on an open connection is answered, and then the connection is closed.
-    ///
-    /// # Errors
-    /// As [`Registry::resolve`].
-    fn resolve(&self, name: &str, version: Option<u64>) -> Result<Lease> {
-        self.registry.resolve(name, version)
     }
 }
 
@@ -137,9 +118,11 @@ fn excerpt(text: &str) -> String {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
-    use super::*;
+    use super::{admit::Caller, *};
     use crate::{
+        admission::{Identity, Verb},
         model_config::{InputSpec, ModelConfig, OutputSpec, Scheduling, VersionPolicy},
+        repository::Repository,
         tensor::Datatype,
     };
 
@@ -148,14 +131,19 @@ pub(crate) mod tests {
         let readiness = Arc::new(Readiness::default());
         readiness.set(Stage::Ready);
         Arc::new(Api {
-            registry: Arc::default(),
-            repository: Repository::detached(),
+            gate: Gate::open(),
+            interior: Interior::new(Arc::default(), Repository::detached()),
             limits: Limits::default(),
             readiness,
             strict_readiness: true,
             server_name: "triton".to_owned(),
             server_version: "1.2.3".to_owned(),
         })
+    }
+
+    /// Somebody at the door of [`empty_api`].
+    pub(in crate::api) fn caller() -> Caller {
+        Caller::new(empty_api(), Identity::Anonymous)
     }
 
     /// A model's configuration with these inputs and one output.
@@ -215,7 +203,8 @@ pub(crate) mod tests {
 
     #[test]
     fn readiness_follows_the_stage() {
-        let api = empty_api();
+        let caller = caller();
+        let api = caller.admit(Verb::Health, "").unwrap();
         assert!(api.ready().unwrap());
         api.readiness.set(Stage::Starting);
         assert!(!api.ready().unwrap());

@@ -21,12 +21,16 @@ pub(super) fn run(repository: &Path, engine: onnxruntime::Config) -> Result<Exit
     config.repository.repositories = vec![repository.to_owned()];
     config.repository.control_mode = ControlMode::None;
     logging::start(logging::Format::Text, "error").map_err(anyhow::Error::msg)?;
-    let Rooms { api, repository } = assemble(&config)?;
+    let Rooms {
+        registry,
+        repository,
+        ..
+    } = assemble(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .context("no runtime")?;
     runtime.block_on(repository.initial_load_finished())?;
-    let index = api.registry.index(false);
+    let index = registry.index(false);
     print!("{}", report(&index));
     repository.stop(Duration::from_secs(30))?;
     let sound = index

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::Api;
 use crate::{
-    api::Readiness,
+    admission::Gate,
+    api::{Api, Interior, Readiness},
     backend::{
         BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, simulated::Simulated,
     },
@@ -22,6 +22,8 @@ pub struct Rooms {
     pub api: Arc<Api>,
     /// The control loop.
     pub repository: Repository,
+    /// The model versions there are.
+    pub registry: Arc<Registry>,
 }
 
 /// Builds the rooms and starts the control loop.
@@ -37,8 +39,8 @@ pub fn assemble(config: &Config) -> Result<Rooms> {
     };
     let repository = Repository::start(&settings, Arc::clone(&registry), loader)?;
     let api = Api {
-        registry,
-        repository: repository.clone(),
+        gate: Gate::open(),
+        interior: Interior::new(Arc::clone(&registry), repository.clone()),
         limits: config.limits.clone(),
         readiness: Arc::new(Readiness::default()),
         strict_readiness: config.strict_readiness,
@@ -48,6 +50,7 @@ pub fn assemble(config: &Config) -> Result<Rooms> {
     Ok(Rooms {
         api: Arc::new(api),
         repository,
+        registry,
     })
 }
 

@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout_at};
 
 pub use self::assemble::{Rooms, assemble};
 use crate::{
-    api::{Api, Stage, grpc, http, metrics},
+    api::{Stage, grpc, http, metrics},
     config::{Config, Door},
     repository::{LoadFailure, Registry},
 };
@@ -106,7 +106,7 @@ impl Server {
 
     /// What it serves.
     pub fn registry(&self) -> &Arc<Registry> {
-        &self.rooms.api.registry
+        &self.rooms.registry
     }
 
     /// Not ready from now on; takes no new connections, finishes the requests in flight, unloads

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 
 use crate::{
-    admission::Limits,
+    admission::{Limits, Verb},
     api::{
-        Api,
+        admit::Caller,
         describe::named_repository,
         excerpt,
         load::{LoadParameters, file_path, unknown_load_parameter},
         parse_version,
         request::unknown_parameter,
+        unsupported,
     },
     error::{Error, Result},
-    inference::ModelName,
     proto::{
         health::{HealthCheckResponse, health_check_response::ServingStatus},
         inference::{self as pb, model_repository_parameter::ParameterChoice},
@@ -24,96 +24,115 @@ use crate::{
 type RepositoryParameters = HashMap<String, pb::ModelRepositoryParameter>;
 
 /// `SERVING` while the server is ready; which service is asked about makes no difference.
-pub(super) fn health(api: &Api) -> HealthCheckResponse {
-    let status = match api.ready() {
+pub(super) fn health(caller: &Caller) -> Result<HealthCheckResponse> {
+    let status = match caller.admit(Verb::Health, "")?.ready() {
         Ok(true) => ServingStatus::Serving,
         Ok(false) | Err(_) => ServingStatus::NotServing,
     };
-    HealthCheckResponse {
+    Ok(HealthCheckResponse {
         status: status.into(),
-    }
+    })
 }
 
-pub(super) fn server_live(api: &Api) -> Result<pb::ServerLiveResponse> {
+pub(super) fn server_live(caller: &Caller) -> Result<pb::ServerLiveResponse> {
+    let api = caller.admit(Verb::Health, "")?;
     api.refuse_when_exiting()?;
     Ok(pb::ServerLiveResponse { live: true })
 }
 
-pub(super) fn server_ready(api: &Api) -> Result<pb::ServerReadyResponse> {
+pub(super) fn server_ready(caller: &Caller) -> Result<pb::ServerReadyResponse> {
     Ok(pb::ServerReadyResponse {
-        ready: api.ready()?,
+        ready: caller.admit(Verb::Health, "")?.ready()?,
     })
+}
+
+pub(super) fn server_metadata(caller: &Caller) -> Result<pb::ServerMetadataResponse> {
+    Ok(caller.admit(Verb::Metadata, "")?.server_metadata())
+}
+
+/// The error for a call that this server does not have.
+pub(super) fn refuse(caller: &Caller, extension: &str) -> Error {
+    // That something is not supported says what the server is.
+    match caller.admit(Verb::Metadata, "") {
+        Ok(_) => unsupported(extension),
+        Err(error) => error,
+    }
 }
 
 /// Models that are unknown are not ready, which is not an error.
 pub(super) fn model_ready(
-    api: &Api,
+    caller: &Caller,
     request: &pb::ModelReadyRequest,
 ) -> Result<pb::ModelReadyResponse> {
+    let api = caller.admit(Verb::Health, &request.name)?;
     api.refuse_when_exiting()?;
     let version = parse_version(&request.version)?;
     Ok(pb::ModelReadyResponse {
-        ready: api.registry.is_ready(&request.name, version),
+        ready: api.is_model_ready(version),
     })
 }
 
 pub(super) fn model_metadata(
-    api: &Api,
+    caller: &Caller,
     request: &pb::ModelMetadataRequest,
 ) -> Result<pb::ModelMetadataResponse> {
-    api.model_metadata(&request.name, parse_version(&request.version)?)
+    let api = caller.admit(Verb::Metadata, &request.name)?;
+    api.model_metadata(parse_version(&request.version)?)
 }
 
 pub(super) fn model_config(
-    api: &Api,
+    caller: &Caller,
     request: &pb::ModelConfigRequest,
 ) -> Result<pb::ModelConfigResponse> {
-    let config = api.model_config(&request.name, parse_version(&request.version)?)?;
+    let api = caller.admit(Verb::Config, &request.name)?;
+    let config = api.model_config(parse_version(&request.version)?)?;
     Ok(pb::ModelConfigResponse {
         config: Some(config),
     })
 }
 
 pub(super) fn statistics(
-    api: &Api,
+    caller: &Caller,
     request: &pb::ModelStatisticsRequest,
 ) -> Result<pb::ModelStatisticsResponse> {
-    api.statistics(&request.name, parse_version(&request.version)?)
+    let api = caller.admit(Verb::Statistics, &request.name)?;
+    api.statistics(parse_version(&request.version)?)
 }
 
 pub(super) async fn index(
-    api: &Api,
+    caller: &Caller,
     request: &pb::RepositoryIndexRequest,
 ) -> Result<pb::RepositoryIndexResponse> {
+    let api = caller.admit(Verb::Index, "")?;
     api.refuse_when_exiting()?;
     refuse_name(&request.repository_name)?;
-    api.repository.look().await?;
+    api.look().await?;
     Ok(api.index(request.ready))
 }
 
 /// Answers when the model is ready.
 pub(super) async fn load(
-    api: &Api,
+    caller: &Caller,
     request: pb::RepositoryModelLoadRequest,
 ) -> Result<pb::RepositoryModelLoadResponse> {
+    let api = caller.admit(Verb::Load, &request.model_name)?;
     api.refuse_when_exiting()?;
     refuse_name(&request.repository_name)?;
-    let model = ModelName::new(&request.model_name)?;
     let overrides = overrides(request.parameters, &api.limits)?;
-    api.repository.load(model, overrides).await?;
+    api.load(overrides).await?;
     Ok(pb::RepositoryModelLoadResponse {})
 }
 
 /// Answers before the model's last request has finished.
 pub(super) async fn unload(
-    api: &Api,
+    caller: &Caller,
     request: pb::RepositoryModelUnloadRequest,
 ) -> Result<pb::RepositoryModelUnloadResponse> {
+    let api = caller.admit(Verb::Unload, &request.model_name)?;
     api.refuse_when_exiting()?;
     refuse_name(&request.repository_name)?;
-    let model = ModelName::new(&request.model_name)?;
     let unload_dependents = unload_dependents(&request.parameters)?;
-    api.repository.unload(model, unload_dependents).await?;
+    api.unload(unload_dependents).await?;
     Ok(pb::RepositoryModelUnloadResponse {})
 }
 
@@ -178,7 +197,7 @@ fn wrong_type(name: &str, expected: &str) -> Error {
 mod tests {
     use super::*;
     use crate::{
-        api::{Stage, tests::empty_api},
+        api::{Stage, tests::caller},
         error::ErrorKind,
     };
 
@@ -195,16 +214,16 @@ mod tests {
             name: "m".to_owned(),
             version: version.to_owned(),
         };
-        assert!(!model_ready(&empty_api(), &request("")).unwrap().ready);
-        assert!(model_ready(&empty_api(), &request("x")).is_err());
+        assert!(!model_ready(&caller(), &request("")).unwrap().ready);
+        assert!(model_ready(&caller(), &request("x")).is_err());
     }
 
     #[test]
     fn an_exiting_server_is_unavailable_but_its_health_check_answers() {
-        let api = empty_api();
-        assert_eq!(health(&api).status(), ServingStatus::Serving);
+        let api = caller();
+        assert_eq!(health(&api).unwrap().status(), ServingStatus::Serving);
         api.readiness.set(Stage::Exiting);
-        assert_eq!(health(&api).status(), ServingStatus::NotServing);
+        assert_eq!(health(&api).unwrap().status(), ServingStatus::NotServing);
         assert_eq!(
             server_live(&api).unwrap_err().kind(),
             ErrorKind::Unavailable

@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 
 use super::contents;
 use crate::{
-    admission::Limits,
+    admission::{Limits, Verb},
     api::{
-        Api, InferRequest,
+        InferRequest,
+        admit::Caller,
         classification::Classification,
         excerpt, parse_version,
         request::{OptionName, Options, duplicate_input, no_shared_memory, push_output, within},
@@ -33,12 +34,14 @@ const FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 
 /// Answers an inference request. Dropping the future cancels it.
 pub(super) async fn infer(
-    api: &Api,
-    message: pb::ModelInferRequest,
+    caller: &Caller,
+    mut message: pb::ModelInferRequest,
 ) -> Result<pb::ModelInferResponse> {
+    let model = std::mem::take(&mut message.model_name);
+    let api = caller.admit(Verb::Infer, &model)?;
     let version = parse_version(&message.model_version)?;
-    let lease = api.resolve(&message.model_name, version)?;
-    let request = read(message, &api.limits)?;
+    let lease = api.resolve(version)?;
+    let request = read(message, &model, &api.limits)?;
     let id = request.id.clone();
     let response = request.run(&lease, &api.limits).await?;
     write(id, lease.name(), lease.version(), response)
@@ -49,7 +52,7 @@ pub(super) async fn infer(
 /// # Errors
 /// `InvalidArgument` if it goes beyond `limits` or breaks the rules on tensor contents,
 /// `Unimplemented` for extensions that this server does not have.
-fn read(message: pb::ModelInferRequest, limits: &Limits) -> Result<InferRequest> {
+fn read(message: pb::ModelInferRequest, model: &str, limits: &Limits) -> Result<InferRequest> {
     within(
         "number of inputs",
         message.inputs.len(),
@@ -64,12 +67,7 @@ fn read(message: pb::ModelInferRequest, limits: &Limits) -> Result<InferRequest>
     let (outputs, classification) = read_outputs(message.outputs, limits)?;
     Ok(InferRequest {
         options: read_options(message.parameters, limits)?,
-        inputs: read_inputs(
-            message.inputs,
-            message.raw_input_contents,
-            &message.model_name,
-            limits,
-        )?,
+        inputs: read_inputs(message.inputs, message.raw_input_contents, model, limits)?,
         outputs,
         classification,
         id: message.id,

@@ -46,6 +46,10 @@ fn refusal(message: pb::ModelInferRequest) -> String {
     error.message().to_owned()
 }
 
+fn read(message: pb::ModelInferRequest, limits: &Limits) -> Result<InferRequest> {
+    super::read(message, "m", limits)
+}
+
 #[test]
 fn raw_contents_are_taken_in_order_without_a_copy() {
     let (first, second) = (Bytes::from(vec![1, 0, 0, 0]), Bytes::from(vec![2, 0, 0, 0]));

@@ -7,13 +7,16 @@ use prost::Message;
 use tonic::body::Body;
 
 use super::{
-    CONTROL_BYTE_SIZE, Door, control,
+    CONTROL_BYTE_SIZE, control,
     scan::check_load_counts,
     unary::{call, malformed, message, read, time_limit},
 };
 use crate::{
-    admission::Limits,
-    api::body::{BoxError, Chunks},
+    admission::{Limits, Verb},
+    api::{
+        admit::Caller,
+        body::{BoxError, Chunks},
+    },
     error::Result,
     proto::inference as pb,
 };
@@ -25,21 +28,22 @@ pub(super) const MODEL_LOAD: &str = "/inference.GRPCInferenceService/RepositoryM
 const EMPTY: Bytes = Bytes::from_static(&[0; 5]);
 
 /// Answers one call when the model is ready, within the time that the client gives it.
-pub(super) async fn model_load<B>(door: Door, request: http::Request<B>) -> http::Response<Body>
+pub(super) async fn model_load<B>(caller: Caller, request: http::Request<B>) -> http::Response<Body>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     let limit = time_limit(request.headers());
-    call("RepositoryModelLoad", limit, answer(&door, request)).await
+    call("RepositoryModelLoad", limit, answer(&caller, request)).await
 }
 
-async fn answer<B>(Door(api): &Door, request: http::Request<B>) -> Result<Chunks>
+async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Chunks>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let body = read(api, request, load_byte_size(&api.limits)).await?;
-    let request = decode(body, &api.limits)?;
-    control::load(api, request).await?;
+    caller.check(Verb::Load)?;
+    let body = read(caller, request, load_byte_size(&caller.limits)).await?;
+    let request = decode(body, &caller.limits)?;
+    control::load(caller, request).await?;
     Ok(Chunks::new([EMPTY]))
 }
 

@@ -16,14 +16,16 @@ use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Durati
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
-use tonic::{body::Body, codegen::Service};
+use tonic::{Status, body::Body, codegen::Service};
 
 use super::{
     Api,
+    admit::Caller,
     listener::{self, Farewell},
+    status,
 };
 use crate::{
-    admission::Limits,
+    admission::{Identity, Limits},
     proto::{
         health::health_server::HealthServer,
         inference::grpc_inference_service_server::GrpcInferenceServiceServer,
@@ -46,6 +48,17 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// One door's state, shared by its two services.
 #[derive(Clone, Debug)]
 struct Door(Arc<Api>);
+
+impl Door {
+    fn caller(&self) -> Caller {
+        Caller::new(Arc::clone(&self.0), Identity::Anonymous)
+    }
+
+    /// The answer to a call that this server does not have.
+    fn refuse(&self, extension: &str) -> Status {
+        status::grpc(&control::refuse(&self.caller(), extension))
+    }
+}
 
 /// Serves gRPC on `listener` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
@@ -98,8 +111,8 @@ impl Services {
 
     fn respond(&self, request: http::Request<Incoming>) -> BoxFuture<http::Response<Body>> {
         match request.uri().path() {
-            unary::MODEL_INFER => Box::pin(unary::model_infer(self.door.clone(), request)),
-            load::MODEL_LOAD => Box::pin(load::model_load(self.door.clone(), request)),
+            unary::MODEL_INFER => Box::pin(unary::model_infer(self.door.caller(), request)),
+            load::MODEL_LOAD => Box::pin(load::model_load(self.door.caller(), request)),
             path if path.starts_with("/grpc.health.v1.Health/") => {
                 answer(self.health.clone(), request)
             }

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait, codegen::tokio_st
 
 use super::{Door, control, infer};
 use crate::{
-    api::{status, unsupported},
+    api::status,
     error::Result,
     proto::{
         health::{HealthCheckRequest, HealthCheckResponse, health_server::Health},
@@ -40,7 +40,7 @@ pub(super) fn started() -> Option<Instant> {
 #[async_trait]
 impl Health for Door {
     async fn check(&self, _: Request<HealthCheckRequest>) -> Reply<HealthCheckResponse> {
-        reply("Check", started(), Ok(control::health(&self.0)))
+        reply("Check", started(), control::health(&self.caller()))
     }
 }
 
@@ -52,7 +52,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::ModelInferRequest>,
     ) -> Reply<pb::ModelInferResponse> {
         let started = started();
-        let result = infer::infer(&self.0, request.into_inner()).await;
+        let caller = self.caller();
+        let result = infer::infer(&caller, request.into_inner()).await;
         reply("ModelInfer", started, result)
     }
 
@@ -63,21 +64,29 @@ impl GrpcInferenceService for Door {
         &self,
         _: Request<Streaming<pb::ModelInferRequest>>,
     ) -> Reply<Self::ModelStreamInferStream> {
-        Err(status::grpc(&unsupported("ModelStreamInfer")))
+        Err(self.refuse("ModelStreamInfer"))
     }
 
     async fn server_live(
         &self,
         _: Request<pb::ServerLiveRequest>,
     ) -> Reply<pb::ServerLiveResponse> {
-        reply("ServerLive", started(), control::server_live(&self.0))
+        reply(
+            "ServerLive",
+            started(),
+            control::server_live(&self.caller()),
+        )
     }
 
     async fn server_ready(
         &self,
         _: Request<pb::ServerReadyRequest>,
     ) -> Reply<pb::ServerReadyResponse> {
-        reply("ServerReady", started(), control::server_ready(&self.0))
+        reply(
+            "ServerReady",
+            started(),
+            control::server_ready(&self.caller()),
+        )
     }
 
     async fn model_ready(
@@ -88,7 +97,7 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelReady",
             started,
-            control::model_ready(&self.0, request.get_ref()),
+            control::model_ready(&self.caller(), request.get_ref()),
         )
     }
 
@@ -96,7 +105,8 @@ impl GrpcInferenceService for Door {
         &self,
         _: Request<pb::ServerMetadataRequest>,
     ) -> Reply<pb::ServerMetadataResponse> {
-        reply("ServerMetadata", started(), Ok(self.0.server_metadata()))
+        let result = control::server_metadata(&self.caller());
+        reply("ServerMetadata", started(), result)
     }
 
     async fn model_metadata(
@@ -107,7 +117,7 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelMetadata",
             started,
-            control::model_metadata(&self.0, request.get_ref()),
+            control::model_metadata(&self.caller(), request.get_ref()),
         )
     }
 
@@ -119,7 +129,7 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelConfig",
             started,
-            control::model_config(&self.0, request.get_ref()),
+            control::model_config(&self.caller(), request.get_ref()),
         )
     }
 
@@ -131,7 +141,7 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelStatistics",
             started,
-            control::statistics(&self.0, request.get_ref()),
+            control::statistics(&self.caller(), request.get_ref()),
         )
     }
 
@@ -140,7 +150,7 @@ impl GrpcInferenceService for Door {
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Reply<pb::RepositoryIndexResponse> {
         let started = started();
-        let result = control::index(&self.0, request.get_ref()).await;
+        let result = control::index(&self.caller(), request.get_ref()).await;
         reply("RepositoryIndex", started, result)
     }
 
@@ -150,7 +160,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Reply<pb::RepositoryModelLoadResponse> {
         let started = started();
-        let result = control::load(&self.0, request.into_inner()).await;
+        let caller = self.caller();
+        let result = control::load(&caller, request.into_inner()).await;
         reply("RepositoryModelLoad", started, result)
     }
 
@@ -159,7 +170,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Reply<pb::RepositoryModelUnloadResponse> {
         let started = started();
-        let result = control::unload(&self.0, request.into_inner()).await;
+        let caller = self.caller();
+        let result = control::unload(&caller, request.into_inner()).await;
         reply("RepositoryModelUnload", started, result)
     }
 
@@ -167,55 +179,55 @@ impl GrpcInferenceService for Door {
         &self,
         _: Request<pb::SystemSharedMemoryStatusRequest>,
     ) -> Reply<pb::SystemSharedMemoryStatusResponse> {
-        Err(status::grpc(&unsupported("system_shared_memory")))
+        Err(self.refuse("system_shared_memory"))
     }
 
     async fn system_shared_memory_register(
         &self,
         _: Request<pb::SystemSharedMemoryRegisterRequest>,
     ) -> Reply<pb::SystemSharedMemoryRegisterResponse> {
-        Err(status::grpc(&unsupported("system_shared_memory")))
+        Err(self.refuse("system_shared_memory"))
     }
 
     async fn system_shared_memory_unregister(
         &self,
         _: Request<pb::SystemSharedMemoryUnregisterRequest>,
     ) -> Reply<pb::SystemSharedMemoryUnregisterResponse> {
-        Err(status::grpc(&unsupported("system_shared_memory")))
+        Err(self.refuse("system_shared_memory"))
     }
 
     async fn cuda_shared_memory_status(
         &self,
         _: Request<pb::CudaSharedMemoryStatusRequest>,
     ) -> Reply<pb::CudaSharedMemoryStatusResponse> {
-        Err(status::grpc(&unsupported("cuda_shared_memory")))
+        Err(self.refuse("cuda_shared_memory"))
     }
 
     async fn cuda_shared_memory_register(
         &self,
         _: Request<pb::CudaSharedMemoryRegisterRequest>,
     ) -> Reply<pb::CudaSharedMemoryRegisterResponse> {
-        Err(status::grpc(&unsupported("cuda_shared_memory")))
+        Err(self.refuse("cuda_shared_memory"))
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
         _: Request<pb::CudaSharedMemoryUnregisterRequest>,
     ) -> Reply<pb::CudaSharedMemoryUnregisterResponse> {
-        Err(status::grpc(&unsupported("cuda_shared_memory")))
+        Err(self.refuse("cuda_shared_memory"))
     }
 
     async fn trace_setting(
         &self,
         _: Request<pb::TraceSettingRequest>,
     ) -> Reply<pb::TraceSettingResponse> {
-        Err(status::grpc(&unsupported("trace")))
+        Err(self.refuse("trace"))
     }
 
     async fn log_settings(
         &self,
         _: Request<pb::LogSettingsRequest>,
     ) -> Reply<pb::LogSettingsResponse> {
-        Err(status::grpc(&unsupported("logging")))
+        Err(self.refuse("logging"))
     }
 }

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use prost_reflect::DescriptorPool;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{
     Code,
+    client::Grpc,
+    codegen::http::uri::PathAndQuery,
     transport::{Channel, Endpoint},
 };
 
 use crate::{
+    admission::{Gate, Policy},
     api::{Api, Stage, grpc, tests::empty_api},
     proto::{
+        DESCRIPTORS,
         health::{HealthCheckRequest, health_client::HealthClient},
         inference::{self as pb, grpc_inference_service_client::GrpcInferenceServiceClient},
     },
@@ -115,4 +120,32 @@ async fn an_exiting_server_is_unavailable_and_then_closes() {
     );
     door.stop.send(()).unwrap();
     door.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn every_method_passes_the_gate() {
+    let mut api = empty_api();
+    Arc::get_mut(&mut api).unwrap().gate = Gate::guarded(Policy::default());
+    let door = Door::grpc(&api).await;
+    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+    let mut client = Grpc::new(door.channel.clone());
+    let mut count = 0;
+    for service in pool.services() {
+        for method in service.methods() {
+            let path = format!("/{}/{}", service.full_name(), method.name());
+            let codec = tonic_prost::ProstCodec::<(), ()>::default();
+            client.ready().await.unwrap();
+            let answer = client
+                .unary(
+                    tonic::Request::new(()),
+                    PathAndQuery::try_from(path.clone()).unwrap(),
+                    codec,
+                )
+                .await;
+            let status = answer.expect_err(&path);
+            assert_eq!(status.code(), Code::Unauthenticated, "{path}: {status}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} methods");
 }

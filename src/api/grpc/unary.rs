@@ -25,14 +25,15 @@ use tokio::time::timeout;
 use tonic::{Status, body::Body};
 
 use super::{
-    Door, infer,
+    infer,
     scan::check_counts,
     service::{log_call, started},
 };
 use crate::{
-    admission::Limits,
+    admission::{Limits, Verb},
     api::{
         Api,
+        admit::Caller,
         body::{BoxError, Chunks, read_announced},
         status,
     },
@@ -54,12 +55,15 @@ const COPY_BYTE_SIZE: usize = 4096;
 
 /// Answers one call, within the time that the client gives it. Dropping the future cancels the
 /// inference.
-pub(super) async fn model_infer<B>(door: Door, request: http::Request<B>) -> http::Response<Body>
+pub(super) async fn model_infer<B>(
+    caller: Caller,
+    request: http::Request<B>,
+) -> http::Response<Body>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     let limit = time_limit(request.headers());
-    call("ModelInfer", limit, answer(&door, request)).await
+    call("ModelInfer", limit, answer(&caller, request)).await
 }
 
 /// Answers a call of `method` with what `answer` comes to within the time limit.
@@ -100,13 +104,14 @@ pub(super) fn time_limit(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-async fn answer<B>(Door(api): &Door, request: http::Request<B>) -> Result<Chunks>
+async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Chunks>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let body = read(api, request, api.limits.request_byte_size).await?;
-    let message = decode(body, &api.limits)?;
-    encode(infer::infer(api, message).await?, RESPONSE_BYTE_SIZE)
+    caller.check(Verb::Infer)?;
+    let body = read(caller, request, caller.limits.request_byte_size).await?;
+    let message = decode(body, &caller.limits)?;
+    encode(infer::infer(caller, message).await?, RESPONSE_BYTE_SIZE)
 }
 
 /// A call's body, whose message may have `limit` bytes. Memory grows with what arrives.

@@ -67,7 +67,7 @@ pub(super) fn fault(status: StatusCode, message: &str) -> Response<Chunks> {
 }
 
 /// The answer to a request that failed.
-pub(super) fn error(error: &Error) -> Response<Chunks> {
+pub(in crate::api) fn error(error: &Error) -> Response<Chunks> {
     let mut response = fault(status::http(error), error.message());
     if error.reason() == ENCODING {
         let identity = HeaderValue::from_static("identity");

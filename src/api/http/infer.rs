@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{
-        Api,
+        admit::Admitted,
         body::{self, Chunks},
         request::within,
     },
@@ -19,8 +19,7 @@ use crate::{
 
 /// Answers an inference request. Dropping the future cancels it.
 pub(super) async fn infer(
-    api: &Api,
-    name: &str,
+    api: &Admitted<'_>,
     version: Option<u64>,
     headers: &HeaderMap,
     body: &mut Incoming,
@@ -29,7 +28,7 @@ pub(super) async fn infer(
     let json_length = json_length(headers)?;
     // An unknown model is refused before its body is read, but a client that sends slowly must
     // not keep a known one from being unloaded: this lease is given back at once.
-    drop(api.resolve(name, version)?);
+    drop(api.resolve(version)?);
     let body = body::read(body, api.limits.request_byte_size, &api.patience()).await?;
     let (lease, mut request);
     if json_length == Some(0) {
@@ -38,13 +37,13 @@ pub(super) async fn infer(
             body.len(),
             api.limits.json_byte_size,
         )?;
-        lease = api.resolve(name, version)?;
+        lease = api.resolve(version)?;
         request = raw_request(lease.config(), body)?;
     } else {
         let (json, tensors) = split_body(body, json_length)?;
         let document = parse_infer_request(&json, &api.limits)?;
-        lease = api.resolve(name, version)?;
-        request = bind_tensors(document, tensors, name)?;
+        lease = api.resolve(version)?;
+        request = bind_tensors(document, tensors, api.model())?;
     }
     let formats = std::mem::take(&mut request.formats);
     let id = request.id.clone();

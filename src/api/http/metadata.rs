@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 
 use super::answer;
 use crate::{
-    api::{Api, body::Chunks},
+    api::{admit::Admitted, body::Chunks},
     error::Result,
     model_config,
     proto::inference::{self as pb, model_metadata_response::TensorMetadata},
 };
 
 /// Answers while the process can: 200, and 503 while it is exiting.
-pub(super) fn live(api: &Api) -> Result<Response<Chunks>> {
+pub(super) fn live(api: &Admitted<'_>) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
     Ok(answer::empty(StatusCode::OK))
 }
 
 /// 200 if the server is ready, 400 if it is not.
-pub(super) fn ready(api: &Api) -> Result<Response<Chunks>> {
+pub(super) fn ready(api: &Admitted<'_>) -> Result<Response<Chunks>> {
     Ok(answer::empty(if api.ready()? {
         StatusCode::OK
     } else {
@@ -27,13 +27,13 @@ pub(super) fn ready(api: &Api) -> Result<Response<Chunks>> {
 }
 
 /// 200 if the model is ready, otherwise the error of looking it up.
-pub(super) fn model_ready(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
-    api.resolve(name, version)?;
+pub(super) fn model_ready(api: &Admitted<'_>, version: Option<u64>) -> Result<Response<Chunks>> {
+    api.resolve(version)?;
     Ok(answer::empty(StatusCode::OK))
 }
 
 /// The server's name, version and extensions.
-pub(super) fn server(api: &Api) -> Response<Chunks> {
+pub(super) fn server(api: &Admitted<'_>) -> Response<Chunks> {
     let metadata = api.server_metadata();
     document(&json!({
         "name": metadata.name,
@@ -42,9 +42,9 @@ pub(super) fn server(api: &Api) -> Response<Chunks> {
     }))
 }
 
-/// A model's versions and tensors.
-pub(super) fn model(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
-    let metadata = api.model_metadata(name, version)?;
+/// The model's versions and tensors.
+pub(super) fn model(api: &Admitted<'_>, version: Option<u64>) -> Result<Response<Chunks>> {
+    let metadata = api.model_metadata(version)?;
     let tensors = |tensors: &[TensorMetadata]| -> Vec<Value> {
         tensors
             .iter()
@@ -66,15 +66,15 @@ pub(super) fn model(api: &Api, name: &str, version: Option<u64>) -> Result<Respo
     })))
 }
 
-/// A model's complete configuration.
-pub(super) fn config(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
-    let model = api.resolve(name, version)?;
+/// The model's complete configuration.
+pub(super) fn config(api: &Admitted<'_>, version: Option<u64>) -> Result<Response<Chunks>> {
+    let model = api.resolve(version)?;
     Ok(answer::json(model_config::to_json(&model.config().proto)))
 }
 
-/// What a model, or every model if `name` is empty, has done.
-pub(super) fn statistics(api: &Api, name: &str, version: Option<u64>) -> Result<Response<Chunks>> {
-    let statistics = api.statistics(name, version)?;
+/// What the model, or every model, has done.
+pub(super) fn statistics(api: &Admitted<'_>, version: Option<u64>) -> Result<Response<Chunks>> {
+    let statistics = api.statistics(version)?;
     let models: Vec<_> = statistics
         .model_stats
         .iter()

@@ -1,7 +1,7 @@
 //! The HTTP door: KServe v2's REST API on HTTP/1.1. Routes, reads bodies within their limits, and
 //! writes answers; what is answered comes from the rooms below.
 
-mod answer;
+pub(super) mod answer;
 mod binary;
 mod elements;
 mod infer;
@@ -39,11 +39,15 @@ pub use self::{
 };
 use super::{
     Api,
+    admit::Caller,
     body::Chunks,
     listener::{self, Farewell},
     unsupported,
 };
-use crate::{admission::Limits, error::Result};
+use crate::{
+    admission::{Identity, Limits},
+    error::Result,
+};
 
 /// The smallest header limit that the HTTP implementation can keep.
 const LEAST_HEADER_BYTE_SIZE: usize = 1024;
@@ -57,7 +61,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<O
             let api = Arc::clone(&api);
             in_flight
                 .clone()
-                .count(async move { respond(&api, request).await })
+                .count(async move { respond(Caller::new(api, Identity::Anonymous), request).await })
         });
         protocol.serve_connection(stream, service)
     })
@@ -74,13 +78,13 @@ pub(super) fn protocol(limits: &Limits) -> http1::Builder {
 }
 
 /// Answers one request. Dropping the future cancels the inference that it may be waiting for.
-async fn respond(api: &Api, request: Request<Incoming>) -> Response<Chunks> {
+async fn respond(caller: Caller, request: Request<Incoming>) -> Response<Chunks> {
     let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
     let (parts, mut body) = request.into_parts();
-    let mut response = dispatch(api, &parts, &mut body)
+    let mut response = dispatch(&caller, &parts, &mut body)
         .await
         .unwrap_or_else(|error| answer::error(&error));
-    if !body.is_end_stream() && !discard(api, &parts, &mut body).await {
+    if !body.is_end_stream() && !discard(&caller, &parts, &mut body).await {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
@@ -101,7 +105,7 @@ async fn discard(api: &Api, parts: &Parts, body: &mut Incoming) -> bool {
     is_coming && api.patience().discard(body, limit).await
 }
 
-async fn dispatch(api: &Api, parts: &Parts, body: &mut Incoming) -> Result<Response<Chunks>> {
+async fn dispatch(caller: &Caller, parts: &Parts, body: &mut Incoming) -> Result<Response<Chunks>> {
     let Some(route) = Route::new(parts.uri.path())? else {
         return Ok(answer::fault(StatusCode::NOT_FOUND, "Not Found"));
     };
@@ -111,25 +115,24 @@ async fn dispatch(api: &Api, parts: &Parts, body: &mut Incoming) -> Result<Respo
             "Method Not Allowed",
         ));
     }
+    let api = &caller.admit(route.verb(), route.model())?;
     match route {
         Route::Model {
-            name,
-            version,
-            aspect,
+            version, aspect, ..
         } => match aspect {
-            Aspect::Infer => infer::infer(api, &name, version, &parts.headers, body).await,
-            Aspect::Ready => metadata::model_ready(api, &name, version),
-            Aspect::Metadata => metadata::model(api, &name, version),
-            Aspect::Config => metadata::config(api, &name, version),
-            Aspect::Statistics => metadata::statistics(api, &name, version),
+            Aspect::Infer => infer::infer(api, version, &parts.headers, body).await,
+            Aspect::Ready => metadata::model_ready(api, version),
+            Aspect::Metadata => metadata::model(api, version),
+            Aspect::Config => metadata::config(api, version),
+            Aspect::Statistics => metadata::statistics(api, version),
         },
         Route::ServerMetadata => Ok(metadata::server(api)),
         Route::Live => metadata::live(api),
         Route::Ready => metadata::ready(api),
-        Route::AllStatistics => metadata::statistics(api, "", None),
+        Route::AllStatistics => metadata::statistics(api, None),
         Route::Index => repository::index(api, body).await,
-        Route::Load(name) => repository::load(api, &name, body).await,
-        Route::Unload(name) => repository::unload(api, &name, body).await,
+        Route::Load(_) => repository::load(api, body).await,
+        Route::Unload(_) => repository::unload(api, body).await,
         Route::NamedRepository => Err(super::describe::named_repository()),
         Route::Unsupported(extension) => Err(unsupported(extension)),
     }

@@ -12,6 +12,7 @@ use crate::{
     admission::Limits,
     api::{
         Api,
+        admit::Admitted,
         body::{self, Chunks},
         describe::named_repository,
         excerpt,
@@ -37,13 +38,13 @@ struct UnloadBody {
 }
 
 /// Which models there are, and in what state.
-pub(super) async fn index(api: &Api, body: &mut Incoming) -> Result<Response<Chunks>> {
+pub(super) async fn index(api: &Admitted<'_>, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
     let body: IndexBody = parse(&read(api, body, CONTROL_BYTE_SIZE).await?)?;
     if !body.repository_name.is_empty() {
         return Err(named_repository());
     }
-    api.repository.look().await?;
+    api.look().await?;
     let rows: Vec<_> = api
         .index(body.ready)
         .models
@@ -67,24 +68,24 @@ pub(super) async fn index(api: &Api, body: &mut Incoming) -> Result<Response<Chu
 }
 
 /// Loads or reloads a model; answers when it is ready.
-pub(super) async fn load(api: &Api, name: &str, body: &mut Incoming) -> Result<Response<Chunks>> {
+pub(super) async fn load(api: &Admitted<'_>, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
-    let model = ModelName::new(name)?;
+    // Files may come with a name that no model can have: do not take them in.
+    ModelName::new(api.model())?;
     let body = read(api, body, load_byte_size(&api.limits)).await?;
     let overrides = overrides(&body, &api.limits)?;
     // What was sent is not needed any more while the model is loaded.
     drop(body);
-    api.repository.load(model, overrides).await?;
+    api.load(overrides).await?;
     Ok(answer::empty(StatusCode::OK))
 }
 
 /// Begins to unload a model.
-pub(super) async fn unload(api: &Api, name: &str, body: &mut Incoming) -> Result<Response<Chunks>> {
+pub(super) async fn unload(api: &Admitted<'_>, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
-    let model = ModelName::new(name)?;
     let body: UnloadBody = parse(&read(api, body, CONTROL_BYTE_SIZE).await?)?;
     let unload_dependents = unload_dependents(&body.parameters)?;
-    api.repository.unload(model, unload_dependents).await?;
+    api.unload(unload_dependents).await?;
     Ok(answer::empty(StatusCode::OK))
 }
 

@@ -7,6 +7,7 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::{
+    admission::Verb,
     api::parse_version,
     error::{Error, Result},
 };
@@ -69,6 +70,40 @@ impl<'a> Route<'a> {
             _ => return Ok(None),
         };
         Ok(Some(route))
+    }
+
+    /// What a call of the route does.
+    pub(super) fn verb(&self) -> Verb {
+        match self {
+            Self::Live | Self::Ready => Verb::Health,
+            // That something is not supported says what the server is.
+            Self::ServerMetadata | Self::Unsupported(_) => Verb::Metadata,
+            Self::Model { aspect, .. } => match aspect {
+                Aspect::Metadata => Verb::Metadata,
+                Aspect::Ready => Verb::Health,
+                Aspect::Config => Verb::Config,
+                Aspect::Infer => Verb::Infer,
+                Aspect::Statistics => Verb::Statistics,
+            },
+            Self::AllStatistics => Verb::Statistics,
+            Self::Index | Self::NamedRepository => Verb::Index,
+            Self::Load(_) => Verb::Load,
+            Self::Unload(_) => Verb::Unload,
+        }
+    }
+
+    /// The model that it is about; empty if it is about none, or about all.
+    pub(super) fn model(&self) -> &str {
+        match self {
+            Self::Model { name, .. } | Self::Load(name) | Self::Unload(name) => name,
+            Self::ServerMetadata
+            | Self::Live
+            | Self::Ready
+            | Self::AllStatistics
+            | Self::Index
+            | Self::NamedRepository
+            | Self::Unsupported(_) => "",
+        }
     }
 
     /// Whether `method` is one that the route answers to.
@@ -162,7 +197,7 @@ fn decode(name: &str) -> Result<Cow<'_, str>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn model(name: &str, version: Option<u64>, aspect: Aspect) -> Route<'_> {
@@ -173,9 +208,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn finds_every_route() {
-        let table = [
+    /// A path of every route there is.
+    pub(in crate::api::http) fn paths() -> impl Iterator<Item = &'static str> {
+        table().into_iter().map(|(path, _)| path)
+    }
+
+    fn table() -> Vec<(&'static str, Route<'static>)> {
+        vec![
             ("/v2", Route::ServerMetadata),
             ("/v2/", Route::ServerMetadata),
             ("/v2/health/live", Route::Live),
@@ -224,8 +263,12 @@ mod tests {
             ),
             ("/v2/trace/setting", Route::Unsupported("trace")),
             ("/v2/logging", Route::Unsupported("logging")),
-        ];
-        for (path, route) in table {
+        ]
+    }
+
+    #[test]
+    fn finds_every_route() {
+        for (path, route) in table() {
             assert_eq!(Route::new(path).unwrap(), Some(route), "{path}");
         }
     }

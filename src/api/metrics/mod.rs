@@ -16,11 +16,14 @@ use tokio::net::TcpListener;
 use self::host::{CpuMeter, Memory};
 use super::{
     Api,
+    admit::{Admitted, Caller},
     body::Chunks,
-    http::protocol,
+    http::{answer, protocol},
     listener::{self, Farewell},
 };
 use crate::{
+    admission::{Identity, Verb},
+    error::Result,
     inference::{DurationSnapshot, FailureReason, Histograms, Snapshot},
     model::Model,
     telemetry::{
@@ -36,29 +39,37 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<O
         let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
         let service = service_fn(move |request| {
             let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
-            in_flight
-                .clone()
-                .count(async move { respond(&api, &cpu, &request) })
+            in_flight.clone().count(async move {
+                respond(&Caller::new(api, Identity::Anonymous), &cpu, &request)
+            })
         });
         protocol.serve_connection(stream, service)
     })
     .await;
 }
 
-fn respond(api: &Api, cpu: &CpuMeter, request: &Request<Incoming>) -> Response<Chunks> {
-    let status = match (request.uri().path(), request.method()) {
-        ("/metrics" | "/metrics/", &Method::GET) => StatusCode::OK,
-        ("/metrics" | "/metrics/", _) => StatusCode::METHOD_NOT_ALLOWED,
-        _ => StatusCode::NOT_FOUND,
+fn respond(caller: &Caller, cpu: &CpuMeter, request: &Request<Incoming>) -> Response<Chunks> {
+    let (status, page) = match (request.uri().path(), request.method()) {
+        ("/metrics" | "/metrics/", &Method::GET) => match admitted_page(caller, cpu) {
+            Ok(page) => (StatusCode::OK, page),
+            Err(error) => return answer::error(&error),
+        },
+        ("/metrics" | "/metrics/", _) => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
+        _ => (StatusCode::NOT_FOUND, String::new()),
     };
     let mut response = Response::new(Chunks::default());
     *response.status_mut() = status;
     if status == StatusCode::OK {
         let text_format = HeaderValue::from_static(TEXT_FORMAT);
         response.headers_mut().insert(CONTENT_TYPE, text_format);
-        *response.body_mut() = Chunks::new([page(api, cpu).into()]);
+        *response.body_mut() = Chunks::new([page.into()]);
     }
     response
+}
+
+fn admitted_page(caller: &Caller, cpu: &CpuMeter) -> Result<String> {
+    let api = caller.admit(Verb::Metrics, "")?;
+    Ok(page(&api, cpu))
 }
 
 /// One model's numbers, read once for the whole page.
@@ -68,9 +79,8 @@ struct Reading {
     snapshot: Snapshot,
 }
 
-fn page(api: &Api, cpu: &CpuMeter) -> String {
+fn page(api: &Admitted<'_>, cpu: &CpuMeter) -> String {
     let readings: Vec<_> = api
-        .registry
         .ready_models()
         .into_iter()
         .map(|model| Reading {
@@ -253,11 +263,11 @@ fn write_host(exposition: &mut Exposition, cpu: Option<f64>, memory: Option<Memo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::tests::empty_api;
+    use crate::api::tests::caller;
 
     #[test]
     fn every_family_is_announced_even_without_models() {
-        let page = page(&empty_api(), &CpuMeter::default());
+        let page = admitted_page(&caller(), &CpuMeter::default()).unwrap();
         for family in [
             "nv_inference_request_success counter",
             "nv_inference_request_failure counter",

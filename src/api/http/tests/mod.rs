@@ -1,3 +1,4 @@
+mod gate;
 mod json;
 mod response;
 mod smoke;

@@ -11,14 +11,14 @@ use tokio::{
 
 use crate::api::{Api, Stage, http, metrics, tests::empty_api};
 
-struct Door {
+pub(super) struct Door {
     stream: TcpStream,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
 
 impl Door {
-    async fn http(api: &Arc<Api>) -> Self {
+    pub(super) async fn http(api: &Arc<Api>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -31,7 +31,7 @@ impl Door {
     }
 
     /// Sends a request and reads the status line, the header fields and the body.
-    async fn ask(&mut self, request: &str) -> (String, String) {
+    pub(super) async fn ask(&mut self, request: &str) -> (String, String) {
         self.stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         let head = loop {

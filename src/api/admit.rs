@@ -1,0 +1,180 @@
+//! Between the doors and the rooms below lies the gate. A door makes a [`Caller`] of each request
+//! and can do nothing with it but ask for an act to be admitted; only what it gets then, an
+//! [`Admitted`], reaches models and the repository. So no route and no RPC can forget the gate: it
+//! would have nothing to answer with.
+
+use std::{ops::Deref, sync::Arc};
+
+use super::Api;
+use crate::{
+    admission::{Identity, Permit, Verb},
+    error::Result,
+    inference::ModelName,
+    model::{Lease, Model},
+    repository::{IndexEntry, Overrides, Registry, Repository},
+};
+
+/// The rooms that lie behind the gate. Opaque to the doors.
+#[derive(Debug)]
+pub struct Interior {
+    registry: Arc<Registry>,
+    repository: Repository,
+}
+
+impl Interior {
+    /// `registry` holds the model versions there are, `repository` loads and unloads them.
+    pub fn new(registry: Arc<Registry>, repository: Repository) -> Self {
+        Self {
+            registry,
+            repository,
+        }
+    }
+}
+
+/// One request's sender, before anything was admitted.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    api: Arc<Api>,
+    identity: Identity,
+}
+
+impl Caller {
+    pub(super) fn new(api: Arc<Api>, identity: Identity) -> Self {
+        Self { api, identity }
+    }
+
+    /// Has the gate let one act in; an empty `model` is the server itself, or of all models those
+    /// that the caller may see.
+    ///
+    /// # Errors
+    /// As [`crate::admission::Gate::admit`].
+    pub(super) fn admit<'a>(&'a self, verb: Verb, model: &'a str) -> Result<Admitted<'a>> {
+        let permit = self.api.gate.admit(&self.identity, verb, model)?;
+        Ok(Admitted {
+            caller: self,
+            verb,
+            model,
+            _permit: permit,
+        })
+    }
+
+    /// Refuses a caller that may not do `verb` with any model, before its message has been read
+    /// and it is known which model that names.
+    ///
+    /// # Errors
+    /// As [`crate::admission::Gate::check`].
+    pub(super) fn check(&self, verb: Verb) -> Result<()> {
+        self.api.gate.check(&self.identity, verb, "")
+    }
+}
+
+/// The settings, which are no secret. The rooms are not among what this reaches.
+impl Deref for Caller {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
+/// One act that the gate has let in, on the model that it was asked about.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    caller: &'a Caller,
+    verb: Verb,
+    model: &'a str,
+    /// Given back when the request has been answered.
+    _permit: Permit,
+}
+
+impl Deref for Admitted<'_> {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.caller.api
+    }
+}
+
+impl Admitted<'_> {
+    /// The name of the model that the act is about, as the client wrote it.
+    pub(super) fn model(&self) -> &str {
+        self.model
+    }
+
+    /// The model for a request that is about to use it. Not refused while the server is exiting:
+    /// what still arrives on an open connection is answered, and then the connection is closed.
+    ///
+    /// # Errors
+    /// As [`Registry::resolve`].
+    pub(super) fn resolve(&self, version: Option<u64>) -> Result<Lease> {
+        self.registry().resolve(self.model, version)
+    }
+
+    /// Whether that version of the model (or any, for `None`) serves.
+    pub(super) fn is_model_ready(&self, version: Option<u64>) -> bool {
+        self.registry().is_ready(self.model, version)
+    }
+
+    /// The versions of the model that serve, ascending.
+    pub(super) fn ready_versions(&self) -> Vec<u64> {
+        self.registry().ready_versions(self.model)
+    }
+
+    /// Whether every version that is known serves.
+    pub(super) fn all_ready(&self) -> bool {
+        self.registry().all_ready()
+    }
+
+    /// Everything that serves and that the caller may see.
+    pub(super) fn ready_models(&self) -> Vec<Arc<Model>> {
+        let mut models = self.registry().ready_models();
+        models.retain(|model| self.sees(model.name()));
+        models
+    }
+
+    /// The rows of the repository index that the caller may see.
+    pub(super) fn entries(&self, ready_only: bool) -> Vec<IndexEntry> {
+        let mut entries = self.registry().index(ready_only);
+        entries.retain(|entry| self.sees(&entry.name));
+        entries
+    }
+
+    /// Has the index name what is in the folders now.
+    ///
+    /// # Errors
+    /// As [`Repository::look`].
+    pub(super) async fn look(&self) -> Result<()> {
+        self.repository().look().await
+    }
+
+    /// Loads or reloads the model; returns when it is ready.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that no model can have; as [`Repository::load`].
+    pub(super) async fn load(&self, overrides: Overrides) -> Result<()> {
+        let model = ModelName::new(self.model)?;
+        self.repository().load(model, overrides).await
+    }
+
+    /// Begins to unload the model.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that no model can have; as [`Repository::unload`].
+    pub(super) async fn unload(&self, unload_dependents: bool) -> Result<()> {
+        let model = ModelName::new(self.model)?;
+        self.repository().unload(model, unload_dependents).await
+    }
+
+    fn sees(&self, model: &str) -> bool {
+        let gate = &self.caller.api.gate;
+        gate.allows(&self.caller.identity, self.verb, model)
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.caller.api.interior.registry
+    }
+
+    fn repository(&self) -> &Repository {
+        &self.caller.api.interior.repository
+    }
+}
