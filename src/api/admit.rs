@@ -8,7 +8,7 @@ use std::{ops::Deref, sync::Arc};
 use super::Api;
 use crate::{
     admission::{Identity, Permit, Verb},
-    error::Result,
+    error::{Error, Result},
     inference::ModelName,
     model::{Lease, Model},
     repository::{IndexEntry, Overrides, Registry, Repository},
@@ -108,6 +108,21 @@ impl Admitted<'_> {
     /// As [`Registry::resolve`].
     pub(super) fn resolve(&self, version: Option<u64>) -> Result<Lease> {
         self.registry().resolve(self.model, version)
+    }
+
+    /// The model for a request that takes exactly one response through `door`.
+    ///
+    /// # Errors
+    /// As [`Registry::resolve`]; `Unimplemented` for a model that may have any number of them.
+    pub(super) fn resolve_unary(&self, version: Option<u64>, door: &str) -> Result<Lease> {
+        let lease = self.resolve(version)?;
+        if lease.config().decoupled {
+            return Err(Error::unimplemented(
+                "decoupled",
+                format!("{door} doesn't support models with decoupled transaction policy"),
+            ));
+        }
+        Ok(lease)
     }
 
     /// Whether that version of the model (or any, for `None`) serves.

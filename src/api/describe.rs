@@ -4,7 +4,7 @@
 use super::{Stage, admit::Admitted};
 use crate::{
     error::{Error, Result},
-    inference::{BatchSnapshot, DurationSnapshot},
+    inference::{BatchSnapshot, DurationSnapshot, ResponseSnapshot},
     model::Model,
     model_config::ModelConfig,
     proto::inference::{self as pb, model_metadata_response::TensorMetadata},
@@ -171,7 +171,26 @@ fn model_statistics(model: &Model) -> pb::ModelStatistics {
             .iter()
             .map(|(&batch_size, batch)| batch_statistics(batch_size, batch))
             .collect(),
-        ..pb::ModelStatistics::default()
+        response_stats: model
+            .statistics()
+            .responses()
+            .snapshot()
+            .iter()
+            .enumerate()
+            .map(|(index, response)| (index.to_string(), response_statistics(response)))
+            .collect(),
+        memory_usage: Vec::new(),
+    }
+}
+
+fn response_statistics(response: &ResponseSnapshot) -> pb::InferResponseStatistics {
+    pb::InferResponseStatistics {
+        compute_infer: duration(response.compute_infer),
+        compute_output: duration(response.compute_output),
+        success: duration(response.success),
+        fail: duration(response.fail),
+        empty_response: duration(response.empty_response),
+        cancel: duration(response.cancel),
     }
 }
 

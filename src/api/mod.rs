@@ -179,6 +179,7 @@ pub(crate) mod tests {
             instance_groups: Vec::new(),
             parameters: BTreeMap::new(),
             warmup: Vec::new(),
+            decoupled: false,
         }
     }
 

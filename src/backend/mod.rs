@@ -2,10 +2,12 @@
 //! batches. Backends see tensors, never requests, and own everything that they allocate.
 
 mod batch;
+mod decoupled;
 pub mod identity;
 pub mod onnxruntime;
 mod parameters;
 mod registry;
+pub mod repeat;
 pub mod simulated;
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,7 @@ use std::path::Path;
 
 pub use self::{
     batch::{Batch, BatchInput},
+    decoupled::{DecoupledExecutor, DecoupledRequest, Outputs, Responder, Stop},
     registry::BackendRegistry,
 };
 use crate::{
@@ -68,6 +71,12 @@ pub trait Executor {
     /// # Errors
     /// If the batch failed; the executor stays usable.
     fn execute(&mut self, batch: &mut Batch) -> Result<(), BackendError>;
+
+    /// This executor as one that answers requests with any number of responses. `None` from one
+    /// that has one response for each request, which a decoupled model may have as well.
+    fn decoupled(&mut self) -> Option<&mut dyn DecoupledExecutor> {
+        None
+    }
 }
 
 /// What a backend has to say when it fails.

@@ -3,8 +3,10 @@
 
 mod name;
 mod order;
+mod parts;
 mod request;
 mod response;
+mod response_statistics;
 mod statistics;
 
 use std::fmt;
@@ -12,8 +14,13 @@ use std::fmt;
 pub use self::{
     name::ModelName,
     order::Order,
+    parts::{Part, PartSender, ResponseStream},
     request::{Correlation, CorrelationId, Input, Parameter, Parameters, Request},
-    response::{Outcome, Output, Response, ResponseReceiver, ResponseSender, response_channel},
+    response::{
+        Outcome, Output, Response, ResponseReceiver, ResponseSender, response_channel,
+        response_stream,
+    },
+    response_statistics::{ResponseKind, ResponseRecord, ResponseSnapshot, ResponseStatistics},
     statistics::{
         BatchSnapshot, DurationSnapshot, ExecutionRecord, FailureReason, Histograms, RequestTiming,
         Snapshot, Statistics,

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,7 +11,7 @@ use std::{
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::{Order, Parameters};
+use super::{Order, Parameters, PartSender, ResponseStream, parts::part_channel};
 use crate::{
     error::{Error, Result},
     tensor::Tensor,
@@ -39,63 +40,103 @@ pub struct Response {
 /// What a request comes to.
 pub type Outcome = Result<Response>;
 
-/// Answers a request exactly once. Dropping it unanswered answers with `Internal`, so that nobody
-/// waits for ever.
+/// Answers a request: exactly once, or, for a decoupled model, in parts ([`Self::into_parts`]).
+/// Dropping it unanswered answers with `Internal`, so that nobody waits for ever.
 #[derive(Debug)]
 pub struct ResponseSender {
-    unary: Option<oneshot::Sender<Outcome>>,
-    /// Set if answers leave in the order of the requests.
+    channel: Channel,
+    /// Set if answers leave in the order of the requests, and this one is whole.
     place: Option<(Arc<Order>, u64)>,
+}
+
+#[derive(Debug)]
+enum Channel {
+    Whole(oneshot::Sender<Outcome>),
+    Parts(Box<PartSender>),
+    Used,
 }
 
 /// Waits for a request's answer. Dropping it cancels the request.
 #[derive(Debug)]
 pub struct ResponseReceiver(oneshot::Receiver<Outcome>);
 
-/// A sender and its receiver.
+/// A sender of one response and its receiver.
 pub fn response_channel() -> (ResponseSender, ResponseReceiver) {
     let (sender, receiver) = oneshot::channel();
-    (
-        ResponseSender {
-            unary: Some(sender),
-            place: None,
-        },
-        ResponseReceiver(receiver),
-    )
+    let channel = Channel::Whole(sender);
+    let sender = ResponseSender {
+        channel,
+        place: None,
+    };
+    (sender, ResponseReceiver(receiver))
+}
+
+/// A sender of any number of responses and their reader; at most `unread` responses wait between
+/// them.
+pub fn response_stream(unread: usize) -> (ResponseSender, ResponseStream) {
+    let (sender, stream) = part_channel(unread);
+    let channel = Channel::Parts(Box::new(sender));
+    let sender = ResponseSender {
+        channel,
+        place: None,
+    };
+    (sender, stream)
 }
 
 impl ResponseSender {
-    /// Sends the answer. If the client is gone it is dropped.
+    /// Sends the only response. If the client is gone it is dropped.
     pub fn send(mut self, outcome: Outcome) {
         self.answer(outcome);
     }
 
+    /// The sender of an answer in parts.
+    ///
+    /// # Errors
+    /// The same sender, if whoever waits wants exactly one response.
+    pub fn into_parts(mut self) -> std::result::Result<PartSender, Self> {
+        match mem::replace(&mut self.channel, Channel::Used) {
+            Channel::Parts(parts) => Ok(*parts),
+            channel => {
+                self.channel = channel;
+                Err(self)
+            }
+        }
+    }
+
     /// Takes the next place in `order`: the answer leaves after those of earlier places.
     pub fn keep_order(&mut self, order: &Arc<Order>) {
-        self.place = Some((Arc::clone(order), order.place()));
+        match &mut self.channel {
+            Channel::Parts(parts) => parts.keep_order(order),
+            Channel::Whole(_) | Channel::Used => {
+                self.place = Some((Arc::clone(order), order.place()));
+            }
+        }
     }
 
     /// Whether nobody waits for the answer any more.
     pub fn is_cancelled(&self) -> bool {
-        self.unary.as_ref().is_none_or(oneshot::Sender::is_closed)
+        match &self.channel {
+            Channel::Whole(sender) => sender.is_closed(),
+            Channel::Parts(parts) => parts.is_cancelled(),
+            Channel::Used => true,
+        }
     }
-}
 
-impl ResponseSender {
     fn answer(&mut self, outcome: Outcome) {
-        let Some(sender) = self.unary.take() else {
-            return;
-        };
-        match self.place.take() {
-            Some((order, place)) => order.answer(place, sender, outcome),
-            None => drop(sender.send(outcome)),
+        match mem::replace(&mut self.channel, Channel::Used) {
+            Channel::Whole(sender) => match self.place.take() {
+                Some((order, place)) => order.answer(place, sender, outcome),
+                None => drop(sender.send(outcome)),
+            },
+            Channel::Parts(parts) => parts.finish(Some(outcome)),
+            Channel::Used => {}
         }
     }
 }
 
 impl Drop for ResponseSender {
     fn drop(&mut self) {
-        if self.unary.is_some() {
+        if !matches!(self.channel, Channel::Used) {
             self.answer(Err(unanswered()));
         }
     }
@@ -118,7 +159,7 @@ impl Future for ResponseReceiver {
     }
 }
 
-fn unanswered() -> Error {
+pub(super) fn unanswered() -> Error {
     Error::internal("unanswered", "the request was dropped without an answer")
 }
 
@@ -152,6 +193,21 @@ mod tests {
         assert!(last.wait().is_ok());
         assert!(receivers.pop().unwrap().wait().is_err());
         assert!(receivers.pop().unwrap().wait().is_ok());
+    }
+
+    #[test]
+    fn a_sender_of_parts_can_also_answer_once() {
+        let (sender, receiver) = response_channel();
+        assert!(sender.into_parts().is_err());
+        assert!(receiver.wait().is_err());
+        let (sender, mut stream) = response_stream(1);
+        sender.send(Ok(Response::default()));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let part = runtime.block_on(stream.next()).unwrap();
+        assert!(part.last && part.outcome.unwrap().is_ok());
+        assert!(runtime.block_on(stream.next()).is_none());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use super::ResponseStatistics;
 use crate::telemetry::Histogram;
 
 /// Why a request failed: the values of the `reason` label of `nv_inference_request_failure`.
@@ -94,7 +95,7 @@ pub struct DurationSnapshot {
 }
 
 impl DurationSnapshot {
-    fn add(&mut self, duration: Duration) {
+    pub(super) fn add(&mut self, duration: Duration) {
         self.count += 1;
         self.nanoseconds += nanoseconds(duration);
     }
@@ -124,10 +125,11 @@ pub struct Statistics {
     last_inference: AtomicU64,
     pending: AtomicU64,
     batches: Mutex<BTreeMap<usize, BatchSnapshot>>,
+    responses: ResponseStatistics,
     histograms: Histograms,
 }
 
-/// Distributions, in seconds (batch size: rows).
+/// Distributions, in seconds (batch size: rows; first response: milliseconds, as Triton has it).
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub struct Histograms {
@@ -135,6 +137,7 @@ pub struct Histograms {
     pub queue: Histogram,
     pub compute: Histogram,
     pub batch_size: Histogram,
+    pub first_response: Histogram,
 }
 
 /// A consistent-enough reading of [`Statistics`].
@@ -172,6 +175,8 @@ const LATENCY_BUCKETS: &[f64] = &[
     5.0, 10.0,
 ];
 const BATCH_SIZE_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// Triton's, in milliseconds.
+const FIRST_RESPONSE_BUCKETS: &[f64] = &[100.0, 500.0, 2000.0, 5000.0];
 
 impl Default for Statistics {
     fn default() -> Self {
@@ -188,11 +193,13 @@ impl Default for Statistics {
             last_inference: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             batches: Mutex::default(),
+            responses: ResponseStatistics::default(),
             histograms: Histograms {
                 request: Histogram::new(LATENCY_BUCKETS),
                 queue: Histogram::new(LATENCY_BUCKETS),
                 compute: Histogram::new(LATENCY_BUCKETS),
                 batch_size: Histogram::new(BATCH_SIZE_BUCKETS),
+                first_response: Histogram::new(FIRST_RESPONSE_BUCKETS),
             },
         }
     }
@@ -211,18 +218,20 @@ impl Statistics {
 
     /// A batch was executed and answered.
     pub fn executed(&self, record: &ExecutionRecord<'_>) {
+        self.answered(record);
+        self.ran(record);
+    }
+
+    /// The requests of `record` were answered.
+    pub fn answered(&self, record: &ExecutionRecord<'_>) {
         let count = as_u64(record.requests.len());
         let (mut total, mut queue) = (Duration::ZERO, Duration::ZERO);
-        let compute = record.compute_input + record.compute_infer + record.compute_output;
         for request in record.requests {
             total += request.total;
             queue += request.queue;
             self.histograms.request.observe(request.total.as_secs_f64());
             self.histograms.queue.observe(request.queue.as_secs_f64());
         }
-        self.histograms.compute.observe(compute.as_secs_f64());
-        #[allow(clippy::cast_precision_loss)] // a histogram bucket does not need the last digit
-        self.histograms.batch_size.observe(record.batch_size as f64);
         self.success.add(count, total);
         self.queue.add(count, queue);
         let charged =
@@ -233,9 +242,17 @@ impl Statistics {
             .add(count, charged(record.compute_output));
         self.inference_count
             .fetch_add(as_u64(record.batch_size), Relaxed);
-        self.execution_count.fetch_add(1, Relaxed);
         self.last_inference
             .store(milliseconds_since_epoch(), Relaxed);
+    }
+
+    /// The engine ran a batch, whatever became of its requests.
+    pub fn ran(&self, record: &ExecutionRecord<'_>) {
+        let compute = record.compute_input + record.compute_infer + record.compute_output;
+        self.histograms.compute.observe(compute.as_secs_f64());
+        #[allow(clippy::cast_precision_loss)] // a histogram bucket does not need the last digit
+        self.histograms.batch_size.observe(record.batch_size as f64);
+        self.execution_count.fetch_add(1, Relaxed);
         let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
         let batch = batches.entry(record.batch_size).or_default();
         batch.compute_input.add(record.compute_input);
@@ -279,6 +296,17 @@ impl Statistics {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
         }
+    }
+
+    /// The first response to a request is being sent, so long after it was received.
+    pub fn first_response(&self, after: Duration) {
+        let milliseconds = after.as_secs_f64() * 1e3;
+        self.histograms.first_response.observe(milliseconds);
+    }
+
+    /// What each response of a decoupled model took.
+    pub fn responses(&self) -> &ResponseStatistics {
+        &self.responses
     }
 
     /// The distributions.

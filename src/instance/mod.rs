@@ -1,6 +1,7 @@
 //! Instances: plain threads, each with one executor, that pull batches from a source, run them and
 //! answer the requests. Knows nothing of models, versions and front doors.
 
+mod decoupled;
 mod gather;
 mod scatter;
 mod source;
@@ -29,6 +30,8 @@ pub struct Signature {
     pub outputs: Vec<OutputSpec>,
     /// Whether tensors have a leading batch dimension.
     pub has_batch_dimension: bool,
+    /// Whether a request may have any number of responses.
+    pub decoupled: bool,
 }
 
 /// A running instance. It ends when its source is closed and empty.

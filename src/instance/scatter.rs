@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Signature;
 use crate::{
-    backend::{BackendError, Batch},
+    backend::{BackendError, Batch, Outputs},
     inference::{Output, Request, Response},
     model_config::OutputSpec,
     tensor::{Buffer, BytesTensor, Datatype, Shape, Tensor},
@@ -18,12 +18,8 @@ pub(super) fn scatter(
 ) -> Result<Vec<Response>, BackendError> {
     for (spec, output) in signature.outputs.iter().zip(&mut batch.outputs) {
         if let Some(tensor) = output {
-            check(
-                tensor,
-                spec,
-                batch.batch_size,
-                signature.has_batch_dimension,
-            )?;
+            let batched = signature.has_batch_dimension;
+            check(tensor, spec, Some(batch.batch_size), batched)?;
         }
     }
     let mut splitters: Vec<_> = batch
@@ -36,6 +32,30 @@ pub(super) fn scatter(
         .iter()
         .map(|request| response(request, whole, &mut splitters, signature))
         .collect()
+}
+
+/// One response of a decoupled model, which has as many rows as it likes.
+pub(super) fn checked_response(
+    mut outputs: Outputs,
+    wanted: &[usize],
+    signature: &Signature,
+) -> Result<Response, BackendError> {
+    let mut response = Response::default();
+    for &index in wanted {
+        let (Some(Some(mut tensor)), Some(spec)) = (
+            outputs.get_mut(index).map(Option::take),
+            signature.outputs.get(index),
+        ) else {
+            continue;
+        };
+        check(&mut tensor, spec, None, signature.has_batch_dimension)?;
+        response.outputs.push(Output {
+            index,
+            name: spec.name.clone(),
+            tensor,
+        });
+    }
+    Ok(response)
 }
 
 fn response(
@@ -70,11 +90,12 @@ fn response(
     Ok(response)
 }
 
-/// Checks an output against the model's signature, and gives it the shape that clients see.
+/// Checks an output against the model's signature, and gives it the shape that clients see. It
+/// must have `rows` rows, or any number of them if that is `None`.
 fn check(
     tensor: &mut Tensor,
     spec: &OutputSpec,
-    rows: usize,
+    rows: Option<usize>,
     batched: bool,
 ) -> Result<(), BackendError> {
     let name = &spec.name;
@@ -88,7 +109,10 @@ fn check(
         Some((&leading, inner)) if batched => (Some(leading), Shape::from(inner)),
         _ => (None, tensor.shape.clone()),
     };
-    if batched && leading != i64::try_from(rows).ok() {
+    if batched
+        && let Some(rows) = rows
+        && leading != i64::try_from(rows).ok()
+    {
         return Err(BackendError::Failed(format!(
             "output '{name}' has shape {}, but its batch dimension must be {rows}",
             tensor.shape

@@ -33,6 +33,7 @@ fn signature(datatype: Datatype) -> Signature {
             label_filename: None,
         }],
         has_batch_dimension: true,
+        decoupled: false,
     }
 }
 

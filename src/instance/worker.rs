@@ -1,11 +1,13 @@
-//! An instance's loop: next → gather → execute → scatter → answer.
+//! An instance's loop: next → gather → execute → scatter → answer. What a decoupled executor takes
+//! in is answered elsewhere.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{BatchSource, Signature, gather::gather, scatter::scatter};
+use super::{BatchSource, Signature, decoupled, gather::gather, scatter::scatter};
 use crate::{
     backend::{BackendError, Executor},
     error::Error,
@@ -16,10 +18,16 @@ use crate::{
 pub(super) fn run(
     mut executor: Box<dyn Executor>,
     source: &dyn BatchSource,
-    signature: &Signature,
-    statistics: &Statistics,
+    signature: &Arc<Signature>,
+    statistics: &Arc<Statistics>,
 ) {
     while let Some(requests) = source.next() {
+        if signature.decoupled
+            && let Some(executor) = executor.decoupled()
+        {
+            decoupled::execute(executor, requests, signature, statistics);
+            continue;
+        }
         match execute(executor.as_mut(), &requests, signature) {
             Ok(executed) => answer(requests, executed, statistics),
             Err(error) => fail(requests, &error.into(), statistics),

@@ -136,6 +136,7 @@ impl Loader {
             inputs: config.inputs.clone(),
             outputs: config.outputs.clone(),
             has_batch_dimension: config.max_batch_size > 0,
+            decoupled: config.decoupled,
         });
         let samples = Arc::new(warmup::batches(&config, &request.model_folder)?);
         // Passive instances are loaded like the others but wait at a queue that stays empty.

@@ -42,6 +42,7 @@ fn config() -> ModelConfig {
         instance_groups: Vec::new(),
         parameters: BTreeMap::new(),
         warmup: Vec::new(),
+        decoupled: false,
     }
 }
 

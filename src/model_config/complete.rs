@@ -83,7 +83,7 @@ const KNOWN_BACKENDS: [KnownBackend; 6] = [
 ];
 
 /// Backends that need no file and therefore no default file name.
-const WITHOUT_FILE: [&str; 2] = ["identity", "simulated"];
+const WITHOUT_FILE: [&str; 3] = ["identity", "repeat", "simulated"];
 
 /// Whether `platform` may stand beside `backend`: any may beside a backend that Triton does not
 /// know.

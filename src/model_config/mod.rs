@@ -88,6 +88,8 @@ pub struct ModelConfig {
     pub parameters: BTreeMap<String, String>,
     /// Requests to run before the model is ready.
     pub warmup: Vec<WarmupSample>,
+    /// Whether a request may have any number of responses.
+    pub decoupled: bool,
 }
 
 /// One input of a model.

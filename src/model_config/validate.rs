@@ -47,6 +47,7 @@ pub(super) fn normalise(
             .map(|(key, parameter)| (key.clone(), parameter.string_value.clone()))
             .collect(),
         warmup: warmup::samples(&proto)?,
+        decoupled: is_decoupled(&proto),
         proto,
     })
 }
@@ -123,16 +124,17 @@ pub(super) fn is_ensemble(proto: &pb::ModelConfig) -> bool {
     )
 }
 
+fn is_decoupled(proto: &pb::ModelConfig) -> bool {
+    let policy = proto.model_transaction_policy.as_ref();
+    policy.is_some_and(|policy| policy.decoupled)
+}
+
 /// Fields that would change what a model does are refused rather than ignored.
 fn check_supported(proto: &pb::ModelConfig) -> Result<(), ConfigError> {
     let sequences = matches!(
         proto.scheduling_choice,
         Some(SchedulingChoice::SequenceBatching(_))
     );
-    let decoupled = proto
-        .model_transaction_policy
-        .as_ref()
-        .is_some_and(|policy| policy.decoupled);
     let agents = proto
         .model_repository_agents
         .as_ref()
@@ -148,7 +150,6 @@ fn check_supported(proto: &pb::ModelConfig) -> Result<(), ConfigError> {
     let fields = [
         (sequences, "sequence_batching"),
         (is_ensemble(proto), "ensemble_scheduling"),
-        (decoupled, "model_transaction_policy.decoupled"),
         (!proto.batch_input.is_empty(), "batch_input"),
         (!proto.batch_output.is_empty(), "batch_output"),
         (agents, "model_repository_agents"),

@@ -379,6 +379,7 @@ fn model(scheduling: Scheduling) -> ModelConfig {
         instance_groups: Vec::new(),
         parameters: BTreeMap::new(),
         warmup: Vec::new(),
+        decoupled: false,
     }
 }
 

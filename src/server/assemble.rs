@@ -8,7 +8,8 @@ use crate::{
     admission::Gate,
     api::{Api, Interior, Readiness},
     backend::{
-        BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, simulated::Simulated,
+        BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, repeat::Repeat,
+        simulated::Simulated,
     },
     config::Config,
     model::{Loader, LoaderConfig},
@@ -58,6 +59,7 @@ fn loader(config: &Config) -> Loader {
     let backends = BackendRegistry::default()
         .with(Arc::new(Identity))
         .with(Arc::new(Simulated))
+        .with(Arc::new(Repeat))
         .with(OnnxRuntime::new(config.onnxruntime.clone()));
     let environment = Environment {
         default_max_batch_size: config.models.default_max_batch_size,

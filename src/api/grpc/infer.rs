@@ -40,7 +40,7 @@ pub(super) async fn infer(
     let model = std::mem::take(&mut message.model_name);
     let api = caller.admit(Verb::Infer, &model)?;
     let version = parse_version(&message.model_version)?;
-    let lease = api.resolve(version)?;
+    let lease = api.resolve_unary(version, "ModelInfer RPC")?;
     let request = read(message, &model, &api.limits)?;
     let id = request.id.clone();
     let response = request.run(&lease, &api.limits).await?;

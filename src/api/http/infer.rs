@@ -15,6 +15,7 @@ use crate::{
         request::within,
     },
     error::{Error, Result},
+    model::Lease,
 };
 
 /// Answers an inference request. Dropping the future cancels it.
@@ -28,7 +29,7 @@ pub(super) async fn infer(
     let json_length = json_length(headers)?;
     // An unknown model is refused before its body is read, but a client that sends slowly must
     // not keep a known one from being unloaded: this lease is given back at once.
-    drop(api.resolve(version)?);
+    drop(resolve(api, version)?);
     let body = body::read(body, api.limits.request_byte_size, &api.patience()).await?;
     let (lease, mut request);
     if json_length == Some(0) {
@@ -37,12 +38,12 @@ pub(super) async fn infer(
             body.len(),
             api.limits.json_byte_size,
         )?;
-        lease = api.resolve(version)?;
+        lease = resolve(api, version)?;
         request = raw_request(lease.config(), body)?;
     } else {
         let (json, tensors) = split_body(body, json_length)?;
         let document = parse_infer_request(&json, &api.limits)?;
-        lease = api.resolve(version)?;
+        lease = resolve(api, version)?;
         request = bind_tensors(document, tensors, api.model())?;
     }
     let formats = std::mem::take(&mut request.formats);
@@ -55,6 +56,10 @@ pub(super) async fn infer(
     };
     let written = write(heading, &response, &formats)?;
     Ok(answer::tensors(written.json, written.tensors))
+}
+
+fn resolve(api: &Admitted<'_>, version: Option<u64>) -> Result<Lease> {
+    api.resolve_unary(version, "HTTP end point")
 }
 
 /// # Errors

@@ -1,5 +1,7 @@
 //! Health, metadata, configuration and statistics as JSON.
 
+use std::collections::BTreeMap;
+
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -93,6 +95,11 @@ fn model_statistics(model: &pb::ModelStatistics) -> Value {
     let total = |pick: fn(&pb::InferStatistics) -> Option<pb::StatisticDuration>| {
         duration(inference.and_then(pick))
     };
+    let responses: BTreeMap<_, _> = model
+        .response_stats
+        .iter()
+        .map(|(index, response)| (index, response_statistics(response)))
+        .collect();
     let batches: Vec<_> = model.batch_stats.iter().map(batch_statistics).collect();
     json!({
         "name": model.name,
@@ -110,9 +117,20 @@ fn model_statistics(model: &pb::ModelStatistics) -> Value {
             "cache_hit": total(|stats| stats.cache_hit),
             "cache_miss": total(|stats| stats.cache_miss),
         },
-        "response_stats": {},
+        "response_stats": responses,
         "batch_stats": batches,
         "memory_usage": [],
+    })
+}
+
+fn response_statistics(response: &pb::InferResponseStatistics) -> Value {
+    json!({
+        "compute_infer": duration(response.compute_infer),
+        "compute_output": duration(response.compute_output),
+        "success": duration(response.success),
+        "fail": duration(response.fail),
+        "empty_response": duration(response.empty_response),
+        "cancel": duration(response.cancel),
     })
 }
 
@@ -144,6 +162,14 @@ mod tests {
                 success: some(2, 30),
                 ..Default::default()
             }),
+            response_stats: [(
+                "1".to_owned(),
+                pb::InferResponseStatistics {
+                    empty_response: some(3, 7),
+                    ..Default::default()
+                },
+            )]
+            .into(),
             batch_stats: vec![pb::InferBatchStatistics {
                 batch_size: 4,
                 compute_infer: some(1, 9),
@@ -159,6 +185,8 @@ mod tests {
             value["inference_stats"]["cache_miss"],
             json!({"count": 0, "ns": 0})
         );
+        let empty = &value["response_stats"]["1"]["empty_response"];
+        assert_eq!(*empty, json!({"count": 3, "ns": 7}));
         assert_eq!(value["batch_stats"][0]["batch_size"], 4);
         assert_eq!(value["batch_stats"][0]["compute_infer"]["ns"], 9);
     }

@@ -237,6 +237,16 @@ fn write_histograms(exposition: &mut Exposition, readings: &[Reading]) {
             exposition.histogram(name, &reading.labels(), histogram(histograms));
         }
     }
+    // Triton's, which has it for decoupled models only.
+    let name = "nv_inference_first_response_histogram_ms";
+    let help = "Duration from request to first response in milliseconds";
+    exposition.family(name, Kind::Histogram, help);
+    for reading in readings {
+        if reading.model.config().decoupled {
+            let histograms = reading.model.statistics().histograms();
+            exposition.histogram(name, &reading.labels(), &histograms.first_response);
+        }
+    }
 }
 
 /// Leaves out what this system does not tell.
@@ -281,6 +291,7 @@ mod tests {
             "nv_inference_pending_request_count gauge",
             "nv_model_load_duration_secs gauge",
             "nv_inference_batch_size histogram",
+            "nv_inference_first_response_histogram_ms histogram",
         ] {
             assert!(page.contains(&format!("# TYPE {family}\n")), "{family}");
         }

@@ -240,10 +240,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     let cases = [
         ("sequence_batching {}", "sequence_batching"),
         ("ensemble_scheduling {}", "ensemble_scheduling"),
-        (
-            "model_transaction_policy { decoupled: true }",
-            "model_transaction_policy.decoupled",
-        ),
         ("batch_input {}", "batch_input"),
         ("batch_output {}", "batch_output"),
         (
@@ -279,6 +275,13 @@ fn what_is_not_there_yet_is_refused_by_name() {
         let input = format!("input {{ name: 'z' data_type: TYPE_FP32 dims: 1 {field}: true }}");
         assert_eq!(normalise(&input).unwrap_err(), want);
     }
+}
+
+#[test]
+fn the_transaction_policy_says_whether_a_model_is_decoupled() {
+    let decoupled = |extra| normalise(extra).unwrap().decoupled;
+    assert!(decoupled("model_transaction_policy { decoupled: true }"));
+    assert!(!decoupled("model_transaction_policy {}") && !decoupled(""));
 }
 
 #[test]
