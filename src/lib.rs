@@ -7,7 +7,7 @@
 //! | 0 | [`error`], [`sync`], [`proto`] |
 //! | 1 | [`telemetry`], [`tensor`] |
 //! | 2 | [`admission`], [`device`], [`inference`], [`model_config`] |
-//! | 3 | [`backend`] |
+//! | 3 | [`backend`], [`shared_memory`] |
 //! | 4 | [`instance`] |
 //! | 5 | [`scheduler`] |
 //! | 6 | [`model`] |
@@ -30,6 +30,7 @@ pub mod inference;
 pub mod model_config;
 
 pub mod backend;
+pub mod shared_memory;
 
 pub mod instance;
 

@@ -54,6 +54,13 @@ fn classes_of_every_numeric_datatype_with_their_labels() {
 }
 
 #[test]
+fn tensors_in_shared_memory() {
+    let models = ["addsub_fp32", "bytes_nobatch", "nop", "slow"];
+    let flags = ["--allow-client-shm=true"];
+    conforms("test_shared_memory", &Repository::with(&models), &flags);
+}
+
+#[test]
 fn batching_queue_limits_and_clients_that_go_away() {
     let models = ["batched", "short_patience", "slow", "small_queue"];
     conforms("test_async", &Repository::with(&models), &[]);

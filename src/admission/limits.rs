@@ -31,6 +31,8 @@ pub struct Limits {
     pub header_timeout_seconds: u64,
     /// Seconds without a byte of a request's body after which its client is taken for gone.
     pub body_timeout_seconds: u64,
+    /// Regions of shared memory that are registered at the same time.
+    pub shared_memory_regions: usize,
     /// Bytes of one configuration file or configuration override.
     pub config_byte_size: usize,
     /// Bytes of all model files that come with one load call.
@@ -52,6 +54,7 @@ impl Default for Limits {
             streams_per_connection: 1024,
             header_timeout_seconds: 60,
             body_timeout_seconds: 60,
+            shared_memory_regions: 1024,
             config_byte_size: 4 << 20,
             load_file_byte_size: 512 << 20,
         }

@@ -12,6 +12,7 @@ use crate::{
     inference::ModelName,
     model::{Lease, Model},
     repository::{IndexEntry, Overrides, Registry, Repository},
+    shared_memory::{RegionKind, Regions},
 };
 
 /// The rooms that lie behind the gate. Opaque to the doors.
@@ -19,14 +20,17 @@ use crate::{
 pub struct Interior {
     registry: Arc<Registry>,
     repository: Repository,
+    regions: Regions,
 }
 
 impl Interior {
-    /// `registry` holds the model versions there are, `repository` loads and unloads them.
-    pub fn new(registry: Arc<Registry>, repository: Repository) -> Self {
+    /// `registry` holds the model versions there are, `repository` loads and unloads them,
+    /// `regions` is the memory that clients share.
+    pub fn new(registry: Arc<Registry>, repository: Repository, regions: Regions) -> Self {
         Self {
             registry,
             repository,
+            regions,
         }
     }
 }
@@ -178,6 +182,21 @@ impl Admitted<'_> {
     pub(super) async fn unload(&self, unload_dependents: bool) -> Result<()> {
         let model = ModelName::new(self.model)?;
         self.repository().unload(model, unload_dependents).await
+    }
+
+    /// The regions of shared memory, for whatever act: what is in them belongs to every caller that
+    /// may use them, and to nobody else.
+    ///
+    /// # Errors
+    /// As [`crate::admission::Gate::check`].
+    pub(super) fn regions(&self) -> Result<&Regions> {
+        self.caller.check(Verb::SharedMemory)?;
+        Ok(&self.caller.api.interior.regions)
+    }
+
+    /// Whether regions of this kind can be registered.
+    pub(super) fn offers(&self, kind: RegionKind) -> bool {
+        self.caller.api.interior.regions.offers(kind)
     }
 
     fn sees(&self, model: &str) -> bool {

@@ -26,6 +26,11 @@ impl Classification {
         self.0.push((place, count));
     }
 
+    /// Whether the listed output `place` is wanted as classes.
+    pub(super) fn contains(&self, place: usize) -> bool {
+        self.0.iter().any(|&(wanted, _)| wanted == place)
+    }
+
     /// Refuses outputs without an order, before anything is computed. `outputs` are those listed.
     ///
     /// # Errors

@@ -8,19 +8,25 @@ use crate::{
     model::Model,
     model_config::ModelConfig,
     proto::inference::{self as pb, model_metadata_response::TensorMetadata},
+    shared_memory::RegionKind,
     tensor::{Datatype, Shape},
 };
 
 /// What is there of Triton's list, in Triton's order and words.
-const EXTENSIONS: [&str; 7] = [
+const EXTENSIONS: [&str; 9] = [
     "classification",
     "model_repository",
     "schedule_policy",
     "model_configuration",
+    SYSTEM_SHARED_MEMORY,
+    CUDA_SHARED_MEMORY,
     "binary_tensor_data",
     "parameters",
     "statistics",
 ];
+
+const SYSTEM_SHARED_MEMORY: &str = "system_shared_memory";
+const CUDA_SHARED_MEMORY: &str = "cuda_shared_memory";
 
 impl Admitted<'_> {
     /// Whether the server takes inference requests.
@@ -32,12 +38,21 @@ impl Admitted<'_> {
         Ok(self.readiness.stage() == Stage::Ready && (!self.strict_readiness || self.all_ready()))
     }
 
-    /// The server's name, version and extensions.
+    /// The server's name, version, and the extensions that it has as it was started.
     pub(super) fn server_metadata(&self) -> pb::ServerMetadataResponse {
+        let is_there = |extension: &&str| match *extension {
+            SYSTEM_SHARED_MEMORY => self.offers(RegionKind::System),
+            CUDA_SHARED_MEMORY => self.offers(RegionKind::Cuda),
+            _ => true,
+        };
         pb::ServerMetadataResponse {
             name: self.server_name.clone(),
             version: self.server_version.clone(),
-            extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+            extensions: EXTENSIONS
+                .into_iter()
+                .filter(is_there)
+                .map(str::to_owned)
+                .collect(),
         }
     }
 
@@ -230,7 +245,13 @@ mod tests {
                 .extensions
                 .contains(&"binary_tensor_data".to_owned())
         );
-        assert!(!metadata.extensions.contains(&"trace".to_owned()));
+        // Shared memory is off unless it is turned on.
+        assert!(
+            !metadata
+                .extensions
+                .iter()
+                .any(|name| name.contains("shared_memory"))
+        );
     }
 
     #[test]

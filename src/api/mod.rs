@@ -13,6 +13,7 @@ mod load;
 pub mod metrics;
 mod readiness;
 mod request;
+mod shared_memory;
 mod status;
 
 use std::{sync::Arc, time::Duration};
@@ -123,6 +124,7 @@ pub(crate) mod tests {
         admission::{Identity, Verb},
         model_config::{InputSpec, ModelConfig, OutputSpec, Scheduling, VersionPolicy},
         repository::Repository,
+        shared_memory::{self, Regions},
         tensor::Datatype,
     };
 
@@ -132,7 +134,11 @@ pub(crate) mod tests {
         readiness.set(Stage::Ready);
         Arc::new(Api {
             gate: Gate::open(),
-            interior: Interior::new(Arc::default(), Repository::detached()),
+            interior: Interior::new(
+                Arc::default(),
+                Repository::detached(),
+                Regions::new(&shared_memory::Config::default(), 0, None),
+            ),
             limits: Limits::default(),
             readiness,
             strict_readiness: true,

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{classification::Classification, excerpt, unsupported};
+use super::{
+    admit::Admitted,
+    classification::Classification,
+    excerpt,
+    shared_memory::{SharedTensors, StoredOutputs},
+};
 use crate::{
-    admission::Limits,
     error::{Error, Result},
     inference::{
         Correlation, CorrelationId, Input, Parameter, Parameters, Request, Response,
@@ -30,6 +34,8 @@ pub struct InferRequest {
     /// Which of them are wanted as classes.
     pub(super) classification: Classification,
     pub(super) options: Options,
+    /// Tensors that are in shared memory.
+    pub(super) shared: SharedTensors,
 }
 
 /// Which outputs an HTTP client wants as binary data rather than as JSON.
@@ -52,17 +58,25 @@ impl OutputFormats {
 }
 
 impl InferRequest {
-    /// Has `model` answer it. Dropping the future cancels the request.
-    pub(super) async fn run(mut self, model: &Model, limits: &Limits) -> Result<Response> {
+    /// Has `model` answer it; what is to be in shared memory is there afterwards. Dropping the
+    /// future cancels the request.
+    pub(super) async fn run(
+        mut self,
+        api: &Admitted<'_>,
+        model: &Model,
+    ) -> Result<(Response, StoredOutputs)> {
         let classification = std::mem::take(&mut self.classification);
         classification.check(self.outputs.as_deref().unwrap_or_default(), model.config())?;
+        self.shared.refuse_classes(&classification)?;
+        let destinations = self.attach(api).await?;
         let (sender, receiver) = response_channel();
         model
             .submit(self.into_request(sender))
             .map_err(|rejected| rejected.error)?;
         let mut response = receiver.await?;
-        classification.apply(&mut response, model, limits)?;
-        Ok(response)
+        classification.apply(&mut response, model, &api.limits)?;
+        let stored = destinations.store(&response).await?;
+        Ok((response, stored))
     }
 
     fn into_request(self, respond: ResponseSender) -> Request {
@@ -217,11 +231,6 @@ pub(super) fn within(what: &str, actual: usize, limit: usize) -> Result<()> {
         "limit_exceeded",
         format!("{what}: {actual} exceeds the limit of {limit}"),
     ))
-}
-
-/// The error for tensors in shared memory.
-pub(super) fn no_shared_memory() -> Error {
-    unsupported("system_shared_memory")
 }
 
 /// The error for a parameter that a repository call does not have.

@@ -118,6 +118,15 @@ pub(super) struct ServeFlags {
     /// Largest JSON part of an HTTP request.
     #[arg(long, value_name = "BYTES", help_heading = "Front doors")]
     http_max_input_size: Option<usize>,
+    /// Let clients on this machine register shared memory and keep tensors in it.
+    #[arg(
+        long,
+        env = "DESPINA_ALLOW_CLIENT_SHM",
+        value_name = "BOOL",
+        value_parser = boolean,
+        help_heading = "Front doors"
+    )]
+    allow_client_shm: Option<bool>,
 
     /// libonnxruntime's file; otherwise it is looked for.
     #[arg(
@@ -183,6 +192,7 @@ impl ServeFlags {
         set(&mut config.strict_readiness, self.strict_readiness);
         set(&mut config.exit_timeout_seconds, self.exit_timeout_secs);
         set(&mut config.limits.json_byte_size, self.http_max_input_size);
+        set(&mut config.shared_memory.enabled, self.allow_client_shm);
         if self.onnxruntime_library.is_some() {
             config
                 .onnxruntime

@@ -27,6 +27,7 @@ fn takes_tritons_flags_in_both_spellings() {
         "--load-model=b",
         "--http-port=9000",
         "--allow-grpc=0",
+        "--allow-client-shm=true",
         "--exit-on-error=true",
         "--backend-config=onnxruntime,default-max-batch-size=8",
     ])
@@ -39,6 +40,7 @@ fn takes_tritons_flags_in_both_spellings() {
     assert_eq!(config.repository.load_models, ["a", "b"]);
     assert_eq!(config.http.port, 9000);
     assert!(!config.grpc.enabled);
+    assert!(config.shared_memory.enabled);
     assert!(config.exit_on_error);
     assert_eq!(config.models.default_max_batch_size, 8);
 }

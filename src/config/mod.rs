@@ -11,7 +11,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use self::file::{FileError, from_yaml, read};
-use crate::{admission, backend::onnxruntime, repository, scheduler, telemetry::logging};
+use crate::{
+    admission, backend::onnxruntime, repository, scheduler, shared_memory, telemetry::logging,
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -33,6 +35,8 @@ pub struct Config {
     pub queue: scheduler::Config,
     /// The `onnxruntime` backend.
     pub onnxruntime: onnxruntime::Config,
+    /// Tensors in memory that clients share.
+    pub shared_memory: shared_memory::Config,
     /// Bounds on what clients may send.
     pub limits: admission::Limits,
     /// Logs.
@@ -88,6 +92,7 @@ impl Default for Config {
             models: Models::default(),
             queue: scheduler::Config::default(),
             onnxruntime: onnxruntime::Config::default(),
+            shared_memory: shared_memory::Config::default(),
             limits: admission::Limits::default(),
             log: Log::default(),
             exit_on_error: false,

@@ -15,6 +15,7 @@ use crate::{
     model::{Loader, LoaderConfig},
     model_config::Environment,
     repository::{self, Registry, Repository},
+    shared_memory::Regions,
 };
 
 /// What a server is made of.
@@ -41,7 +42,15 @@ pub fn assemble(config: &Config) -> Result<Rooms> {
     let repository = Repository::start(&settings, Arc::clone(&registry), loader)?;
     let api = Api {
         gate: Gate::open(),
-        interior: Interior::new(Arc::clone(&registry), repository.clone()),
+        interior: Interior::new(
+            Arc::clone(&registry),
+            repository.clone(),
+            Regions::new(
+                &config.shared_memory,
+                config.limits.shared_memory_regions,
+                None,
+            ),
+        ),
         limits: config.limits.clone(),
         readiness: Arc::new(Readiness::default()),
         strict_readiness: config.strict_readiness,

@@ -7,7 +7,7 @@ use super::{
 use serde_json::{Value, json};
 
 /// A request that must fail.
-struct Case {
+pub(super) struct Case {
     name: String,
     path: String,
     headers: Vec<(&'static str, String)>,
@@ -24,7 +24,7 @@ const WRONG: &[u16] = &[400, 500];
 const REFUSED: &[u16] = &[400];
 const UNKNOWN: &[u16] = &[400, 404];
 
-fn case(name: &str, body: impl Into<Vec<u8>>, statuses: &'static [u16]) -> Case {
+pub(super) fn case(name: &str, body: impl Into<Vec<u8>>, statuses: &'static [u16]) -> Case {
     Case {
         name: name.to_owned(),
         path: "/v2/models/pair/infer".to_owned(),
@@ -36,12 +36,12 @@ fn case(name: &str, body: impl Into<Vec<u8>>, statuses: &'static [u16]) -> Case 
 }
 
 impl Case {
-    fn says(mut self, fragment: &'static str) -> Self {
+    pub(super) fn says(mut self, fragment: &'static str) -> Self {
         self.fragment = fragment;
         self
     }
 
-    fn to(mut self, path: impl Into<String>) -> Self {
+    pub(super) fn to(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
@@ -81,7 +81,7 @@ impl Case {
 }
 
 /// Sends each case; it must be answered as it says, in JSON, and harm nobody.
-fn check(server: &Server, cases: Vec<Case>) {
+pub(super) fn check(server: &Server, cases: Vec<Case>) {
     let mut wrong = Vec::new();
     for case in cases {
         wrong.extend(case.fault(&case.send(server)));
@@ -91,7 +91,7 @@ fn check(server: &Server, cases: Vec<Case>) {
 }
 
 /// The right request after `change`.
-fn changed(change: impl FnOnce(&mut Value)) -> String {
+pub(super) fn changed(change: impl FnOnce(&mut Value)) -> String {
     let mut request: Value = serde_json::from_str(&right_json()).expect("JSON");
     change(&mut request);
     request.to_string()

@@ -7,6 +7,7 @@
 mod common;
 mod grpc;
 mod http;
+mod shared_memory;
 mod wire;
 
 use common::{Connection, Repository, Server, identity_config};
@@ -38,6 +39,7 @@ fn server() -> (Repository, Server) {
         "text",
         "--load-model",
         "truth",
+        "--allow-client-shm=true",
     ];
     let server = Server::start_plain(repository.path(), &flags);
     (repository, server)

@@ -25,6 +25,22 @@ class BothProtocols(ConformanceTest):
             code,
         )
 
+    def test_shared_memory_is_off_unless_it_is_turned_on(self):
+        enable = "Client shared memory is disabled. Start the server with '--allow-client-shm=true'"
+        for call in [
+            lambda client: client.register_system_shared_memory("r", "/r", 64),
+            lambda client: client.register_cuda_shared_memory("r", b"A" * 88, 0, 64),
+            lambda client: client.unregister_system_shared_memory(),
+            lambda client: client.unregister_cuda_shared_memory("r"),
+        ]:
+            self.assert_both_fail(
+                lambda: call(self.http), lambda: call(self.grpc), enable, 501, "UNIMPLEMENTED"
+            )
+        self.assertEqual(self.http.get_system_shared_memory_status(), [])
+        self.assertEqual(len(self.grpc.get_cuda_shared_memory_status().regions), 0)
+        extensions = self.http.get_server_metadata()["extensions"]
+        self.assertNotIn("system_shared_memory", extensions)
+
     def pair(self, shape, dtype=np.float32):
         return [("INPUT0", np.zeros(shape, dtype)), ("INPUT1", np.zeros(shape, dtype))]
 

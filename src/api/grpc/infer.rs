@@ -14,7 +14,8 @@ use crate::{
         admit::Caller,
         classification::Classification,
         excerpt, parse_version,
-        request::{OptionName, Options, duplicate_input, no_shared_memory, push_output, within},
+        request::{OptionName, Options, duplicate_input, push_output, within},
+        shared_memory::{PlaceKey, PlaceParameters, SharedTensors, StoredOutputs},
     },
     error::{Error, Result},
     inference::{Input, Parameter, Parameters, Response},
@@ -24,6 +25,7 @@ use crate::{
         model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
         model_infer_response::InferOutputTensor,
     },
+    shared_memory::Reference,
     tensor::{Buffer, Datatype, Shape, Tensor},
 };
 
@@ -43,8 +45,8 @@ pub(super) async fn infer(
     let lease = api.resolve_unary(version, "ModelInfer RPC")?;
     let request = read(message, &model, &api.limits)?;
     let id = request.id.clone();
-    let response = request.run(&lease, &api.limits).await?;
-    write(id, lease.name(), lease.version(), response)
+    let (response, stored) = request.run(&api, &lease).await?;
+    write(id, lease.name(), lease.version(), response, &stored)
 }
 
 /// Reads a message.
@@ -64,13 +66,21 @@ fn read(message: pb::ModelInferRequest, model: &str, limits: &Limits) -> Result<
         limits.tensors_per_request,
     )?;
     within("length of 'id'", message.id.len(), limits.text_byte_size)?;
-    let (outputs, classification) = read_outputs(message.outputs, limits)?;
+    let mut shared = SharedTensors::default();
+    let (outputs, classification) = read_outputs(message.outputs, limits, &mut shared)?;
     Ok(InferRequest {
         options: read_options(message.parameters, limits)?,
-        inputs: read_inputs(message.inputs, message.raw_input_contents, model, limits)?,
+        inputs: read_inputs(
+            message.inputs,
+            message.raw_input_contents,
+            model,
+            limits,
+            &mut shared,
+        )?,
         outputs,
         classification,
         id: message.id,
+        shared,
         ..InferRequest::default()
     })
 }
@@ -80,6 +90,7 @@ fn read_inputs(
     raw: Vec<Bytes>,
     model: &str,
     limits: &Limits,
+    shared: &mut SharedTensors,
 ) -> Result<SmallVec<[Input; 2]>> {
     let mut raw = (!raw.is_empty()).then(|| raw.into_iter());
     let mut read = SmallVec::<[Input; 2]>::new();
@@ -102,11 +113,15 @@ fn read_inputs(
         if read.iter().any(|other| other.name == input.name) {
             return Err(duplicate_input(&input.name));
         }
-        if has_shared_memory(&input.parameters) {
-            return Err(no_shared_memory());
-        }
         let datatype = datatype(&input)?;
-        let data = data(&input, datatype, raw.as_mut(), model)?;
+        let data = match place(&input.parameters, limits)? {
+            Some(place) => {
+                refuse_contents(&input, model)?;
+                shared.inputs.push((read.len(), place));
+                Buffer::Host(Bytes::new())
+            }
+            None => data(&input, datatype, raw.as_mut(), model)?,
+        };
         let tensor = Tensor {
             datatype,
             shape: Shape::new(input.shape),
@@ -155,6 +170,19 @@ fn data(
         .ok_or_else(|| no_data(&input.name, model))
 }
 
+/// # Errors
+/// `InvalidArgument` if an input in shared memory has contents as well.
+fn refuse_contents(input: &InferInputTensor, model: &str) -> Result<()> {
+    if !input.contents.as_ref().is_some_and(contents::is_filled) {
+        return Ok(());
+    }
+    Err(refuse(format!(
+        "unexpected 'content' provided when using shared memory for input tensor '{}' for model \
+         '{model}'",
+        excerpt(&input.name)
+    )))
+}
+
 fn no_data(input: &str, model: &str) -> Error {
     refuse(format!(
         "unable to find data for input tensor '{}' for model '{model}' in request.",
@@ -165,6 +193,7 @@ fn no_data(input: &str, model: &str) -> Error {
 fn read_outputs(
     outputs: Vec<InferRequestedOutputTensor>,
     limits: &Limits,
+    shared: &mut SharedTensors,
 ) -> Result<(Option<Vec<String>>, Classification)> {
     let mut classification = Classification::default();
     if outputs.is_empty() {
@@ -182,8 +211,8 @@ fn read_outputs(
             output.parameters.len(),
             limits.parameters,
         )?;
-        if has_shared_memory(&output.parameters) {
-            return Err(no_shared_memory());
+        if let Some(place) = place(&output.parameters, limits)? {
+            shared.outputs.push((names.len(), place));
         }
         if let Some(value) = output.parameters.get("classification") {
             classification.push(names.len(), class_count(value)?);
@@ -206,10 +235,15 @@ fn class_count(value: &pb::InferParameter) -> Result<NonZeroUsize> {
     })
 }
 
-fn has_shared_memory(parameters: &WireParameters) -> bool {
-    parameters
-        .keys()
-        .any(|name| name.starts_with("shared_memory_"))
+/// Where a tensor is, if it is in shared memory.
+fn place(parameters: &WireParameters, limits: &Limits) -> Result<Option<Reference>> {
+    let mut place = PlaceParameters::default();
+    for (name, value) in parameters {
+        if let Some(key) = PlaceKey::of(name) {
+            place.set(key, parameter(name, value.clone(), limits)?)?;
+        }
+    }
+    place.finish()
 }
 
 fn read_options(parameters: WireParameters, limits: &Limits) -> Result<Options> {
@@ -261,7 +295,8 @@ fn parameter_type(name: &str, expected: &str) -> Error {
     ))
 }
 
-/// Writes an answer: every output raw, in order, one entry each.
+/// Writes an answer: every output raw, in order, one entry each; an empty one for those that are in
+/// shared memory.
 ///
 /// # Errors
 /// `Internal` for an output that is not in host memory.
@@ -270,6 +305,7 @@ fn write(
     model: &str,
     version: u64,
     response: Response,
+    stored: &StoredOutputs,
 ) -> Result<pb::ModelInferResponse> {
     let count = response.outputs.len();
     let mut message = pb::ModelInferResponse {
@@ -280,8 +316,13 @@ fn write(
         outputs: Vec::with_capacity(count),
         raw_output_contents: Vec::with_capacity(count),
     };
-    for output in response.outputs {
-        let Some(bytes) = output.tensor.data.to_host_bytes() else {
+    for (index, output) in response.outputs.into_iter().enumerate() {
+        let place = stored.of(index);
+        let bytes = match place {
+            Some(_) => Some(Bytes::new()),
+            None => output.tensor.data.to_host_bytes(),
+        };
+        let Some(bytes) = bytes else {
             return Err(Error::internal(
                 "output_not_on_host",
                 format!("output '{}' is not in host memory", output.name),
@@ -292,10 +333,25 @@ fn write(
             name: String::from(&*output.name),
             datatype: output.tensor.datatype.name().to_owned(),
             shape: output.tensor.shape.to_vec(),
+            parameters: place.map(write_place).unwrap_or_default(),
             ..InferOutputTensor::default()
         });
     }
     Ok(message)
+}
+
+/// Where an output is that the answer does not carry.
+fn write_place(place: &Reference) -> WireParameters {
+    let number = |value: u64| Parameter::Int(i64::try_from(value).unwrap_or(i64::MAX));
+    let mut parameters = vec![
+        (PlaceKey::Region, Parameter::String(place.region.clone())),
+        (PlaceKey::ByteSize, number(place.byte_size)),
+    ];
+    if place.offset > 0 {
+        parameters.push((PlaceKey::Offset, number(place.offset)));
+    }
+    let named = |(key, value): (PlaceKey, _)| (key.name().to_owned(), value);
+    write_parameters(parameters.into_iter().map(named).collect())
 }
 
 fn write_parameters(parameters: Parameters) -> WireParameters {

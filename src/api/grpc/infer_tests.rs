@@ -194,18 +194,49 @@ fn classification_takes_a_positive_integer_in_tritons_words() {
 }
 
 #[test]
-fn what_is_not_there_is_unimplemented() {
-    let choice = ParameterChoice::StringParam("r".to_owned());
-    let parameters = with_parameter("shared_memory_region", choice).parameters;
-    let message = pb::ModelInferRequest {
-        outputs: vec![InferRequestedOutputTensor {
-            name: "O".to_owned(),
-            parameters,
-        }],
-        ..Default::default()
+fn inputs_in_shared_memory_take_no_raw_entry() {
+    let place = |region: &str, byte_size| {
+        let value = |choice| pb::InferParameter {
+            parameter_choice: Some(choice),
+        };
+        let region = ParameterChoice::StringParam(region.to_owned());
+        HashMap::from([
+            ("shared_memory_region".to_owned(), value(region)),
+            (
+                "shared_memory_byte_size".to_owned(),
+                value(ParameterChoice::Int64Param(byte_size)),
+            ),
+        ])
     };
-    let error = read(message, &Limits::default()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unimplemented);
+    let mut shared = input("A", None);
+    shared.parameters = place("r", 4);
+    let output = InferRequestedOutputTensor {
+        name: "O".to_owned(),
+        parameters: place("s", 8),
+    };
+    let with = |shared: &InferInputTensor| {
+        let mut message = message(
+            vec![shared.clone(), input("B", None)],
+            vec![Bytes::from("1234")],
+        );
+        message.outputs.push(output.clone());
+        message
+    };
+    let request = read(with(&shared), &Limits::default()).unwrap();
+    let reference = |region: &str, byte_size| Reference {
+        region: region.to_owned(),
+        offset: 0,
+        byte_size,
+    };
+    assert_eq!(request.shared.inputs, [(0, reference("r", 4))]);
+    assert_eq!(request.shared.outputs, [(0, reference("s", 8))]);
+    assert_eq!(request.inputs[1].tensor.data.host().unwrap(), b"1234");
+    let mut typed_too = shared.clone();
+    typed_too.contents = Some(typed());
+    assert!(refusal(with(&typed_too)).contains("unexpected 'content' provided"));
+    let mut negative = shared;
+    negative.parameters = place("r", -1);
+    assert!(refusal(with(&negative)).contains("shared_memory_byte_size"));
 }
 
 #[test]
@@ -223,7 +254,7 @@ fn answers_hold_one_raw_entry_for_each_output() {
         outputs: [output("B", b"xy"), output("A", b"")].into_iter().collect(),
         parameters: vec![("p".to_owned(), Parameter::Bool(true))],
     };
-    let message = write("7".to_owned(), "m", 3, response).unwrap();
+    let message = write("7".to_owned(), "m", 3, response, &StoredOutputs::default()).unwrap();
     let heading = (&*message.id, &*message.model_name, &*message.model_version);
     assert_eq!(heading, ("7", "m", "3"));
     assert_eq!(message.raw_output_contents, [&b"xy"[..], b""]);

@@ -7,6 +7,7 @@ mod infer;
 mod load;
 mod scan;
 mod service;
+mod shared_memory;
 #[cfg(test)]
 mod tests;
 mod unary;

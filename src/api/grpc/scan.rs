@@ -149,6 +149,7 @@ mod tests {
         streams_per_connection: 1,
         header_timeout_seconds: 1,
         body_timeout_seconds: 60,
+        shared_memory_regions: 1,
         config_byte_size: 1,
         load_file_byte_size: 1,
     };

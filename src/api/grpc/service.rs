@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tonic::{Request, Response, Status, Streaming, async_trait, codegen::tokio_stream};
 
-use super::{Door, control, infer};
+use super::{Door, control, infer, shared_memory};
 use crate::{
     api::status,
     error::Result,
@@ -177,44 +177,56 @@ impl GrpcInferenceService for Door {
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<pb::SystemSharedMemoryStatusRequest>,
+        request: Request<pb::SystemSharedMemoryStatusRequest>,
     ) -> Reply<pb::SystemSharedMemoryStatusResponse> {
-        Err(self.refuse("system_shared_memory"))
+        let started = started();
+        let result = shared_memory::system_status(&self.caller(), request.get_ref());
+        reply("SystemSharedMemoryStatus", started, result)
     }
 
     async fn system_shared_memory_register(
         &self,
-        _: Request<pb::SystemSharedMemoryRegisterRequest>,
+        request: Request<pb::SystemSharedMemoryRegisterRequest>,
     ) -> Reply<pb::SystemSharedMemoryRegisterResponse> {
-        Err(self.refuse("system_shared_memory"))
+        let started = started();
+        let result = shared_memory::register_system(&self.caller(), request.get_ref());
+        reply("SystemSharedMemoryRegister", started, result)
     }
 
     async fn system_shared_memory_unregister(
         &self,
-        _: Request<pb::SystemSharedMemoryUnregisterRequest>,
+        request: Request<pb::SystemSharedMemoryUnregisterRequest>,
     ) -> Reply<pb::SystemSharedMemoryUnregisterResponse> {
-        Err(self.refuse("system_shared_memory"))
+        let started = started();
+        let result = shared_memory::unregister_system(&self.caller(), request.get_ref());
+        reply("SystemSharedMemoryUnregister", started, result)
     }
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<pb::CudaSharedMemoryStatusRequest>,
+        request: Request<pb::CudaSharedMemoryStatusRequest>,
     ) -> Reply<pb::CudaSharedMemoryStatusResponse> {
-        Err(self.refuse("cuda_shared_memory"))
+        let started = started();
+        let result = shared_memory::cuda_status(&self.caller(), request.get_ref());
+        reply("CudaSharedMemoryStatus", started, result)
     }
 
     async fn cuda_shared_memory_register(
         &self,
-        _: Request<pb::CudaSharedMemoryRegisterRequest>,
+        request: Request<pb::CudaSharedMemoryRegisterRequest>,
     ) -> Reply<pb::CudaSharedMemoryRegisterResponse> {
-        Err(self.refuse("cuda_shared_memory"))
+        let started = started();
+        let result = shared_memory::register_cuda(&self.caller(), request.get_ref());
+        reply("CudaSharedMemoryRegister", started, result)
     }
 
     async fn cuda_shared_memory_unregister(
         &self,
-        _: Request<pb::CudaSharedMemoryUnregisterRequest>,
+        request: Request<pb::CudaSharedMemoryUnregisterRequest>,
     ) -> Reply<pb::CudaSharedMemoryUnregisterResponse> {
-        Err(self.refuse("cuda_shared_memory"))
+        let started = started();
+        let result = shared_memory::unregister_cuda(&self.caller(), request.get_ref());
+        reply("CudaSharedMemoryUnregister", started, result)
     }
 
     async fn trace_setting(

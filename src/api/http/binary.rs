@@ -73,6 +73,11 @@ pub fn bind_tensors(
             DeclaredData::Binary(byte_size) if byte_size <= tensors.len() => {
                 Buffer::Host(tensors.split_to(byte_size))
             }
+            DeclaredData::Shared(reference) => {
+                let index = request.inputs.len();
+                request.shared.inputs.push((index, reference));
+                Buffer::Host(Bytes::new())
+            }
             DeclaredData::Binary(byte_size) => {
                 let short = byte_size - tensors.len();
                 return Err(too_short(&input.name, short, model));

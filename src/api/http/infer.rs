@@ -48,13 +48,13 @@ pub(super) async fn infer(
     }
     let formats = std::mem::take(&mut request.formats);
     let id = request.id.clone();
-    let response = request.run(&lease, &api.limits).await?;
+    let (response, stored) = request.run(api, &lease).await?;
     let heading = Heading {
         id: &id,
         model: lease.name(),
         version: lease.version(),
     };
-    let written = write(heading, &response, &formats)?;
+    let written = write(heading, &response, &formats, &stored)?;
     Ok(answer::tensors(written.json, written.tensors))
 }
 

@@ -184,6 +184,15 @@ impl Parser<'_> {
         if let Some(count) = fields.parameters.class_count() {
             request.classification.push(index, count);
         }
+        let place = fields
+            .parameters
+            .place
+            .finish()
+            .map_err(|error| error.prefixed(format_args!("outputs[{index}]: ")))?;
+        request
+            .shared
+            .outputs
+            .extend(place.map(|place| (index, place)));
         Ok(())
     }
 }

@@ -6,9 +6,10 @@ use half::{bf16, f16};
 use smallvec::SmallVec;
 
 use crate::{
-    api::OutputFormats,
+    api::{OutputFormats, shared_memory::StoredOutputs},
     error::{Error, Result},
     inference::{Output, Parameter, Parameters, Response},
+    shared_memory::Reference,
     tensor::{BytesTensor, Datatype, Tensor},
 };
 
@@ -41,6 +42,7 @@ pub(super) fn write(
     heading: Heading<'_>,
     response: &Response,
     formats: &OutputFormats,
+    stored: &StoredOutputs,
 ) -> Result<Written> {
     let mut written = Written {
         json: Vec::with_capacity(OUTPUT_BYTE_SIZE * (1 + response.outputs.len())),
@@ -67,14 +69,19 @@ pub(super) fn write(
         if index > 0 {
             written.json.push(b',');
         }
-        written.push_output(output, formats.is_binary(index))?;
+        written.push_heading(output);
+        match stored.of(index) {
+            Some(place) => push_place(&mut written.json, place),
+            None => written.push_data(output, formats.is_binary(index))?,
+        }
+        written.json.push(b'}');
     }
     written.json.extend_from_slice(b"]}");
     Ok(written)
 }
 
 impl Written {
-    fn push_output(&mut self, output: &Output, binary: bool) -> Result<()> {
+    fn push_heading(&mut self, output: &Output) {
         let out = &mut self.json;
         let tensor = &output.tensor;
         out.extend_from_slice(b"{\"name\":");
@@ -83,6 +90,11 @@ impl Written {
         out.extend_from_slice(tensor.datatype.name().as_bytes());
         out.extend_from_slice(b"\",\"shape\":");
         push_list(out, tensor.shape.iter(), |out, &dim| push_integer(out, dim));
+    }
+
+    fn push_data(&mut self, output: &Output, binary: bool) -> Result<()> {
+        let out = &mut self.json;
+        let tensor = &output.tensor;
         if binary {
             let bytes = tensor
                 .data
@@ -90,15 +102,27 @@ impl Written {
                 .ok_or_else(|| not_on_host(output))?;
             out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
             push_integer(out, bytes.len());
-            out.extend_from_slice(b"}}");
+            out.push(b'}');
             self.tensors.push(bytes);
         } else {
             out.extend_from_slice(b",\"data\":");
             push_data(out, tensor, output)?;
-            out.push(b'}');
         }
         Ok(())
     }
+}
+
+/// Where an output is that the answer does not carry.
+fn push_place(out: &mut Vec<u8>, place: &Reference) {
+    out.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
+    push_string(out, &place.region);
+    out.extend_from_slice(b",\"shared_memory_byte_size\":");
+    push_integer(out, place.byte_size);
+    if place.offset > 0 {
+        out.extend_from_slice(b",\"shared_memory_offset\":");
+        push_integer(out, place.offset);
+    }
+    out.push(b'}');
 }
 
 fn push_data(out: &mut Vec<u8>, tensor: &Tensor, output: &Output) -> Result<()> {

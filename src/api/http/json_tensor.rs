@@ -10,10 +10,12 @@ use crate::{
     admission::Limits,
     api::{
         excerpt,
-        request::{no_shared_memory, within},
+        request::within,
+        shared_memory::{PlaceKey, PlaceParameters},
     },
     error::{Error, Result},
     inference::Parameter,
+    shared_memory::Reference,
     tensor::{Datatype, Shape},
 };
 
@@ -37,6 +39,8 @@ pub(super) enum DeclaredData {
     Json(Vec<u8>),
     /// In the binary part, this many bytes.
     Binary(usize),
+    /// In shared memory.
+    Shared(Reference),
 }
 
 /// What an element of `inputs` or `outputs` holds.
@@ -61,6 +65,7 @@ pub(super) struct TensorParameters {
     pub(super) binary_data: Option<bool>,
     classification: Option<usize>,
     binary_data_size: Option<usize>,
+    pub(super) place: PlaceParameters,
 }
 
 #[derive(Clone, Copy)]
@@ -128,9 +133,10 @@ impl Fields {
         let name = self.name.ok_or_else(|| missing("name"))?;
         let datatype = self.datatype.ok_or_else(|| missing("datatype"))?;
         let shape = self.shape.ok_or_else(|| missing("shape"))?;
-        let data = match (self.data, self.parameters.binary_data_size) {
-            (Some(Data::Read(bytes)), None) => DeclaredData::Json(bytes),
-            (Some(Data::Skipped(range)), None) => {
+        let place = self.parameters.place.finish()?;
+        let data = match (self.data, self.parameters.binary_data_size, place) {
+            (Some(Data::Read(bytes)), None, None) => DeclaredData::Json(bytes),
+            (Some(Data::Skipped(range)), None, None) => {
                 let mut reader = reader.reopen(range);
                 let limit = limits.json_byte_size;
                 DeclaredData::Json(elements::read(
@@ -141,9 +147,10 @@ impl Fields {
                     limit,
                 )?)
             }
-            (None, Some(byte_size)) => DeclaredData::Binary(byte_size),
-            (None, None) => return Err(data_sources("no field is set")),
-            (Some(_), Some(_)) => return Err(data_sources("multiple fields are set")),
+            (None, Some(byte_size), None) => DeclaredData::Binary(byte_size),
+            (None, None, Some(reference)) => DeclaredData::Shared(reference),
+            (None, None, None) => return Err(data_sources("no field is set")),
+            _ => return Err(data_sources("multiple fields are set")),
         };
         Ok(DeclaredInput {
             name,
@@ -158,7 +165,7 @@ impl Fields {
 enum ParameterKey {
     BinaryData,
     BinaryDataSize,
-    SharedMemory,
+    Place(PlaceKey),
     Classification,
     Other,
 }
@@ -169,8 +176,7 @@ impl ParameterKey {
             "binary_data" => Self::BinaryData,
             "binary_data_size" => Self::BinaryDataSize,
             "classification" => Self::Classification,
-            key if key.starts_with("shared_memory_") => Self::SharedMemory,
-            _ => Self::Other,
+            key => PlaceKey::of(key).map_or(Self::Other, Self::Place),
         }
     }
 }
@@ -198,7 +204,7 @@ impl TensorParameters {
                         reader.unsigned("'binary_data_size'")
                     })
                 }
-                ParameterKey::SharedMemory => Err(no_shared_memory()),
+                ParameterKey::Place(key) => self.place.set(key, reader.parameter()?),
                 ParameterKey::Classification => {
                     set_once(&mut self.classification, "classification", || {
                         reader.unsigned("'classification'")

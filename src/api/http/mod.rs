@@ -12,6 +12,7 @@ mod metadata;
 mod reader;
 mod repository;
 mod route;
+mod shared_memory;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,7 @@ use hyper::{
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
-use self::route::{Aspect, Route};
+use self::route::{Aspect, RegionVerb, Route};
 pub use self::{
     binary::{bind_tensors, split_body},
     json::{InferDocument, parse_infer_request},
@@ -133,6 +134,18 @@ async fn dispatch(caller: &Caller, parts: &Parts, body: &mut Incoming) -> Result
         Route::Index => repository::index(api, body).await,
         Route::Load(_) => repository::load(api, body).await,
         Route::Unload(_) => repository::unload(api, body).await,
+        Route::Region {
+            kind,
+            ref name,
+            verb,
+        } => {
+            let name = name.as_deref();
+            match verb {
+                RegionVerb::Status => shared_memory::status(api, kind, name),
+                RegionVerb::Register => shared_memory::register(api, kind, name, body).await,
+                RegionVerb::Unregister => shared_memory::unregister(api, kind, name),
+            }
+        }
         Route::NamedRepository => Err(super::describe::named_repository()),
         Route::Unsupported(extension) => Err(unsupported(extension)),
     }

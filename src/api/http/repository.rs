@@ -107,7 +107,11 @@ async fn read(api: &Api, body: &mut Incoming, limit: usize) -> Result<Bytes> {
     body::read(body, limit, &api.patience()).await
 }
 
-fn parse<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T> {
+/// Reads a control call's JSON object; no body is an empty one.
+///
+/// # Errors
+/// `InvalidArgument` with the place of what is wrong.
+pub(super) fn parse<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T> {
     if body.is_empty() {
         return Ok(T::default());
     }

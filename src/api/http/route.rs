@@ -10,6 +10,7 @@ use crate::{
     admission::Verb,
     api::parse_version,
     error::{Error, Result},
+    shared_memory::RegionKind,
 };
 
 /// What a path names.
@@ -29,8 +30,22 @@ pub(super) enum Route<'a> {
     Unload(Cow<'a, str>),
     /// A repository call that names a repository.
     NamedRepository,
+    /// What to do with a region of shared memory; without a name, with all of its kind.
+    Region {
+        kind: RegionKind,
+        name: Option<Cow<'a, str>>,
+        verb: RegionVerb,
+    },
     /// A part of the protocol that this server does not have: the extension's name.
     Unsupported(&'static str),
+}
+
+/// What a path asks to be done with regions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RegionVerb {
+    Status,
+    Register,
+    Unregister,
 }
 
 /// What of a model a path names.
@@ -59,11 +74,11 @@ impl<'a> Route<'a> {
             (Some(""), Some("health"), Some("ready")) if segments.next().is_none() => Self::Ready,
             (Some(""), Some("models"), Some(name)) => return model(name, segments),
             (Some(""), Some("repository"), Some(next)) => return repository(next, segments),
-            (Some(""), Some("systemsharedmemory"), Some(_)) => {
-                Self::Unsupported("system_shared_memory")
+            (Some(""), Some("systemsharedmemory"), Some(next)) => {
+                return region(RegionKind::System, next, segments);
             }
-            (Some(""), Some("cudasharedmemory"), Some(_)) => {
-                Self::Unsupported("cuda_shared_memory")
+            (Some(""), Some("cudasharedmemory"), Some(next)) => {
+                return region(RegionKind::Cuda, next, segments);
             }
             (Some(""), Some("trace"), Some("setting")) => Self::Unsupported("trace"),
             (Some(""), Some("logging"), None) => Self::Unsupported("logging"),
@@ -89,6 +104,7 @@ impl<'a> Route<'a> {
             Self::Index | Self::NamedRepository => Verb::Index,
             Self::Load(_) => Verb::Load,
             Self::Unload(_) => Verb::Unload,
+            Self::Region { .. } => Verb::SharedMemory,
         }
     }
 
@@ -102,6 +118,7 @@ impl<'a> Route<'a> {
             | Self::AllStatistics
             | Self::Index
             | Self::NamedRepository
+            | Self::Region { .. }
             | Self::Unsupported(_) => "",
         }
     }
@@ -121,6 +138,10 @@ impl<'a> Route<'a> {
             Self::Index | Self::Load(_) | Self::Unload(_) | Self::NamedRepository => {
                 method == Method::POST
             }
+            Self::Region { verb, .. } => match verb {
+                RegionVerb::Status => method == Method::GET,
+                RegionVerb::Register | RegionVerb::Unregister => method == Method::POST,
+            },
             Self::Unsupported(_) => method == Method::GET || method == Method::POST,
         }
     }
@@ -187,12 +208,30 @@ fn repository<'a>(
     Ok(Some(route))
 }
 
+/// `/v2/systemsharedmemory/{first}` or `/v2/cudasharedmemory/{first}`, and what follows.
+fn region<'a>(
+    kind: RegionKind,
+    first: &'a str,
+    mut segments: impl Iterator<Item = &'a str>,
+) -> Result<Option<Route<'a>>> {
+    let (name, verb) = match (first, segments.next(), segments.next()) {
+        ("region", Some(name), Some(verb)) if !name.is_empty() => (Some(decode(name)?), verb),
+        (verb, None, None) => (None, verb),
+        _ => return Ok(None),
+    };
+    let verb = match verb {
+        "status" => RegionVerb::Status,
+        "register" => RegionVerb::Register,
+        "unregister" => RegionVerb::Unregister,
+        _ => return Ok(None),
+    };
+    let is_whole = segments.next().is_none();
+    Ok(is_whole.then_some(Route::Region { kind, name, verb }))
+}
+
 fn decode(name: &str) -> Result<Cow<'_, str>> {
     percent_decode_str(name).decode_utf8().map_err(|_| {
-        Error::invalid_argument(
-            "model_name",
-            "the model name in the path is not valid UTF-8",
-        )
+        Error::invalid_argument("path_name", "the name in the path is not valid UTF-8")
     })
 }
 
@@ -206,6 +245,11 @@ pub(super) mod tests {
             version,
             aspect,
         }
+    }
+
+    fn region(kind: RegionKind, name: Option<&'static str>, verb: RegionVerb) -> Route<'static> {
+        let name = name.map(Cow::from);
+        Route::Region { kind, name, verb }
     }
 
     /// A path of every route there is.
@@ -255,11 +299,15 @@ pub(super) mod tests {
             ("/v2/repository/r/models/m/load", Route::NamedRepository),
             (
                 "/v2/systemsharedmemory/status",
-                Route::Unsupported("system_shared_memory"),
+                region(RegionKind::System, None, RegionVerb::Status),
             ),
             (
-                "/v2/cudasharedmemory/region/r/register",
-                Route::Unsupported("cuda_shared_memory"),
+                "/v2/systemsharedmemory/unregister",
+                region(RegionKind::System, None, RegionVerb::Unregister),
+            ),
+            (
+                "/v2/cudasharedmemory/region/a%2Fb/register",
+                region(RegionKind::Cuda, Some("a/b"), RegionVerb::Register),
             ),
             ("/v2/trace/setting", Route::Unsupported("trace")),
             ("/v2/logging", Route::Unsupported("logging")),
@@ -293,6 +341,12 @@ pub(super) mod tests {
             "/v2/repository/models/m",
             "/v2/repository/models/m/load/x",
             "/v2/repository/index/x",
+            "/v2/systemsharedmemory",
+            "/v2/systemsharedmemory/region/r",
+            "/v2/systemsharedmemory/region//status",
+            "/v2/systemsharedmemory/region/r/status/x",
+            "/v2/cudasharedmemory/status/x",
+            "/v2/cudasharedmemory/delete",
         ] {
             assert_eq!(Route::new(path).unwrap(), None, "{path}");
         }
@@ -303,6 +357,7 @@ pub(super) mod tests {
         for path in [
             "/v2/models/m/versions/18446744073709551616",
             "/v2/models/%ff",
+            "/v2/systemsharedmemory/region/%ff/status",
         ] {
             assert!(Route::new(path).is_err(), "{path}");
         }

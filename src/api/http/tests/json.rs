@@ -14,6 +14,7 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     inference::{CorrelationId, Parameter},
+    shared_memory::Reference,
     tensor::Datatype,
 };
 
@@ -262,13 +263,6 @@ fn errors_after_a_skipped_value_still_point_into_the_document() {
 }
 
 #[test]
-fn what_is_not_there_is_unimplemented() {
-    let parameters = r#""parameters":{"shared_memory_region":"r"}"#;
-    let json = tensor(&format!(r#""datatype":"FP32","shape":[1],{parameters}"#));
-    assert_eq!(refusal(&json).kind(), ErrorKind::Unimplemented);
-}
-
-#[test]
 fn classification_is_a_count_of_which_zero_is_none() {
     let json = |count: &str| {
         format!(
@@ -284,6 +278,51 @@ fn classification_is_a_count_of_which_zero_is_none() {
         let error = refusal(&json(bad));
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert!(error.message().contains("'classification'"), "{error}");
+    }
+}
+
+#[test]
+fn tensors_in_shared_memory_are_named_and_carry_nothing() {
+    let json = r#"{"inputs":[
+        {"name":"A","shape":[2],"datatype":"UINT8","parameters":{"binary_data_size":2}},
+        {"name":"B","shape":[1],"datatype":"UINT8","parameters":{
+            "shared_memory_region":"r","shared_memory_byte_size":1,
+            "shared_memory_offset":18446744073709551584}}],
+        "outputs":[{"name":"X"},{"name":"Y","parameters":{
+            "shared_memory_region":"s","shared_memory_byte_size":4}}]}"#;
+    let request = read(json, b"xy").unwrap();
+    let reference = |region: &str, offset, byte_size| Reference {
+        region: region.to_owned(),
+        offset,
+        byte_size,
+    };
+    assert_eq!(
+        request.shared.inputs,
+        [(1, reference("r", u64::MAX - 31, 1))]
+    );
+    assert_eq!(request.shared.outputs, [(1, reference("s", 0, 4))]);
+    assert_eq!(request.inputs[1].tensor.data.byte_size(), 0);
+    for rest in [
+        r#""data":[1],"parameters":{"shared_memory_region":"r","shared_memory_byte_size":1}"#,
+        r#""parameters":{"binary_data_size":1,"shared_memory_region":"r","shared_memory_byte_size":1}"#,
+    ] {
+        let error = refusal(&tensor(&format!(
+            r#""datatype":"UINT8","shape":[1],{rest}"#
+        )));
+        assert!(
+            error.message().contains("multiple fields are set"),
+            "{error}"
+        );
+    }
+    for parameters in [
+        r#""shared_memory_region":"r""#,
+        r#""shared_memory_region":"r","shared_memory_byte_size":-1"#,
+        r#""shared_memory_region":7,"shared_memory_byte_size":1"#,
+        r#""shared_memory_byte_size":1"#,
+    ] {
+        let json = format!(r#""datatype":"UINT8","shape":[1],"parameters":{{{parameters}}}"#);
+        let error = refusal(&tensor(&json));
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{json}");
     }
 }
 

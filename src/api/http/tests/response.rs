@@ -12,6 +12,7 @@ use crate::{
             json_response::{Heading, Written, push_string, write},
             parse_infer_request,
         },
+        shared_memory::StoredOutputs,
     },
     error::{ErrorKind, Result},
     inference::{Output, Parameter, Response},
@@ -44,7 +45,7 @@ fn written(outputs: Vec<Output>, binary: &[bool]) -> Result<Written> {
         binary_by_default: false,
         listed: binary.into(),
     };
-    write(heading, &response, &formats)
+    write(heading, &response, &formats, &StoredOutputs::default())
 }
 
 #[test]
@@ -77,7 +78,7 @@ fn writes_the_keys_in_tritons_order() {
         binary_by_default: true,
         listed: [false].as_slice().into(),
     };
-    let written = write(heading, &response, &formats).unwrap();
+    let written = write(heading, &response, &formats, &StoredOutputs::default()).unwrap();
     assert_eq!(
         String::from_utf8(written.json).unwrap(),
         "{\"id\":\"7\",\"model_name\":\"m\",\"model_version\":\"3\",\
