@@ -96,6 +96,14 @@ fn a_polled_repository_is_followed() {
 }
 
 #[test]
+fn logging_is_changed_by_api() {
+    let repository = Repository::with(&["nop"]);
+    let file = repository.path().with_file_name("server.log");
+    let flags = ["--log-file", file.to_str().expect("UTF-8")];
+    conforms("test_logging", &repository, &flags);
+}
+
+#[test]
 fn metrics_have_the_names_and_values_that_dashboards_know() {
     let models = ["addsub_int32", "complete", "nop", "versions"];
     conforms("test_metrics", &Repository::with(&models), &[]);

@@ -13,6 +13,7 @@ use crate::{
     model::{Lease, Model},
     repository::{IndexEntry, Overrides, Registry, Repository},
     shared_memory::{RegionKind, Regions},
+    telemetry::logging::Logging,
 };
 
 /// The rooms that lie behind the gate. Opaque to the doors.
@@ -21,6 +22,7 @@ pub struct Interior {
     registry: Arc<Registry>,
     repository: Repository,
     regions: Regions,
+    logging: Arc<Logging>,
 }
 
 impl Interior {
@@ -31,7 +33,14 @@ impl Interior {
             registry,
             repository,
             regions,
+            logging: Arc::default(),
         }
+    }
+
+    /// The process's logs, which clients may read and change.
+    #[must_use]
+    pub fn with_logging(self, logging: Arc<Logging>) -> Self {
+        Self { logging, ..self }
     }
 }
 
@@ -197,6 +206,11 @@ impl Admitted<'_> {
     /// Whether regions of this kind can be registered.
     pub(super) fn offers(&self, kind: RegionKind) -> bool {
         self.caller.api.interior.regions.offers(kind)
+    }
+
+    /// The process's logs.
+    pub(super) fn logging(&self) -> &Logging {
+        &self.caller.api.interior.logging
     }
 
     fn sees(&self, model: &str) -> bool {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What is there of Triton's list, in Triton's order and words.
-const EXTENSIONS: [&str; 9] = [
+const EXTENSIONS: [&str; 10] = [
     "classification",
     "model_repository",
     "schedule_policy",
@@ -23,6 +23,7 @@ const EXTENSIONS: [&str; 9] = [
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "logging",
 ];
 
 const SYSTEM_SHARED_MEMORY: &str = "system_shared_memory";

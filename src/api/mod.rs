@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod http;
 mod listener;
 mod load;
+mod logging;
 pub mod metrics;
 mod readiness;
 mod request;

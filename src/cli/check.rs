@@ -1,6 +1,6 @@
 //! `despina check`.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     repository::{ControlMode, IndexEntry, VersionState},
     server::{Rooms, assemble},
-    telemetry::logging,
+    telemetry::logging::Logging,
 };
 
 /// Loads every model version as it would be for serving, prints what came of it, and drops it.
@@ -20,12 +20,13 @@ pub(super) fn run(repository: &Path, engine: onnxruntime::Config) -> Result<Exit
     };
     config.repository.repositories = vec![repository.to_owned()];
     config.repository.control_mode = ControlMode::None;
-    logging::start(logging::Format::Text, "error").map_err(anyhow::Error::msg)?;
+    "error".clone_into(&mut config.log.filter);
+    let logging = Logging::start(&config.log).map_err(anyhow::Error::msg)?;
     let Rooms {
         registry,
         repository,
         ..
-    } = assemble(&config)?;
+    } = assemble(&config, Arc::new(logging))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .context("no runtime")?;

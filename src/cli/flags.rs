@@ -166,7 +166,7 @@ pub(super) struct ServeFlags {
         help_heading = "Logs"
     )]
     log: Option<String>,
-    /// Log as text or json.
+    /// Log as text, ISO8601 or json.
     #[arg(
         long,
         env = "DESPINA_LOG_FORMAT",
@@ -177,6 +177,23 @@ pub(super) struct ServeFlags {
     /// Triton's verbosity: 1 is one line per request, more is everything.
     #[arg(long, value_name = "LEVEL", help_heading = "Logs")]
     log_verbose: Option<u32>,
+    /// Log to this file instead of standard error.
+    #[arg(
+        long,
+        env = "DESPINA_LOG_FILE",
+        value_name = "FILE",
+        help_heading = "Logs"
+    )]
+    log_file: Option<PathBuf>,
+    /// Log lines of level info.
+    #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Logs")]
+    log_info: Option<bool>,
+    /// Log warnings.
+    #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Logs")]
+    log_warning: Option<bool>,
+    /// Log errors.
+    #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Logs")]
+    log_error: Option<bool>,
 }
 
 impl ServeFlags {
@@ -204,14 +221,7 @@ impl ServeFlags {
         for setting in &self.backend_config {
             apply_backend_setting(config, setting)?;
         }
-        set(&mut config.log.format, self.log_format);
-        let verbose = self.log_verbose.map(|level| match level {
-            0 => "info",
-            1 => "debug",
-            _ => "trace",
-        });
-        set(&mut config.log.filter, verbose.map(str::to_owned));
-        set(&mut config.log.filter, self.log.clone());
+        self.apply_log(config);
         // Triton's test clients hold the first batch back with this.
         if let Some(count) = std::env::var("TRITONSERVER_DELAY_SCHEDULER")
             .ok()
@@ -220,6 +230,19 @@ impl ServeFlags {
             config.queue.delay_until_requests = count;
         }
         Ok(())
+    }
+
+    fn apply_log(&self, config: &mut Config) {
+        let log = &mut config.log;
+        set(&mut log.format, self.log_format);
+        set(&mut log.filter, self.log.clone());
+        set(&mut log.verbose_level, self.log_verbose);
+        set(&mut log.info, self.log_info);
+        set(&mut log.warning, self.log_warning);
+        set(&mut log.error, self.log_error);
+        if self.log_file.is_some() {
+            log.file.clone_from(&self.log_file);
+        }
     }
 
     fn apply_repository(&self, config: &mut Config) {

@@ -1,6 +1,6 @@
 //! `despina serve`.
 
-use std::{process::ExitCode, time::Instant};
+use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,20 +9,20 @@ use super::{banner, flags::ServeFlags};
 use crate::{
     config::{self, Config},
     server::Server,
-    telemetry::logging,
+    telemetry::logging::Logging,
 };
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(flags: &ServeFlags) -> Result<ExitCode> {
     let started = Instant::now();
     let config = configuration(flags)?;
-    logging::start(config.log.format, &config.log.filter).map_err(anyhow::Error::msg)?;
+    let logging = Logging::start(&config.log).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("front-door")
         .build()
         .context("cannot start the front doors' threads")?;
-    let result = runtime.block_on(serve(&config, started));
+    let result = runtime.block_on(serve(&config, Arc::new(logging), started));
     // What still runs after the exit timeout is not waited for.
     runtime.shutdown_background();
     result
@@ -42,10 +42,10 @@ fn configuration(flags: &ServeFlags) -> Result<Config> {
     Ok(config)
 }
 
-async fn serve(config: &Config, started: Instant) -> Result<ExitCode> {
+async fn serve(config: &Config, logging: Arc<Logging>, started: Instant) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::open(config).await?;
+    let server = Server::open(config, logging).await?;
     let signalled = async {
         tokio::select! {
             _ = terminate.recv() => "SIGTERM",

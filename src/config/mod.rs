@@ -40,7 +40,7 @@ pub struct Config {
     /// Bounds on what clients may send.
     pub limits: admission::Limits,
     /// Logs.
-    pub log: Log,
+    pub log: logging::Config,
     /// End with exit code 1 if a model fails to load at start.
     pub exit_on_error: bool,
     /// Ready only while every known model version is.
@@ -71,16 +71,6 @@ pub struct Models {
     pub default_max_batch_size: usize,
 }
 
-/// Logs.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// Text for people or JSON lines.
-    pub format: logging::Format,
-    /// A level, or directives such as `info,despina::api=debug`.
-    pub filter: String,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -94,7 +84,7 @@ impl Default for Config {
             onnxruntime: onnxruntime::Config::default(),
             shared_memory: shared_memory::Config::default(),
             limits: admission::Limits::default(),
-            log: Log::default(),
+            log: logging::Config::default(),
             exit_on_error: false,
             strict_readiness: true,
             exit_timeout_seconds: 30,
@@ -123,15 +113,6 @@ impl Default for Models {
         Self {
             auto_complete: true,
             default_max_batch_size: 4,
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            format: logging::Format::Text,
-            filter: "info".to_owned(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     model_config::Environment,
     repository::{self, Registry, Repository},
     shared_memory::Regions,
+    telemetry::logging::Logging,
 };
 
 /// What a server is made of.
@@ -32,7 +33,7 @@ pub struct Rooms {
 ///
 /// # Errors
 /// If a repository is not there or its settings contradict each other.
-pub fn assemble(config: &Config) -> Result<Rooms> {
+pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     let registry = Arc::new(Registry::default());
     let loader = Arc::new(loader(config));
     let settings = repository::Config {
@@ -50,7 +51,8 @@ pub fn assemble(config: &Config) -> Result<Rooms> {
                 config.limits.shared_memory_regions,
                 None,
             ),
-        ),
+        )
+        .with_logging(logging),
         limits: config.limits.clone(),
         readiness: Arc::new(Readiness::default()),
         strict_readiness: config.strict_readiness,

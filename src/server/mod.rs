@@ -17,6 +17,7 @@ use crate::{
     api::{Stage, grpc, http, metrics},
     config::{Config, Door},
     repository::{LoadFailure, Registry},
+    telemetry::logging::Logging,
 };
 
 /// What unloading the models may take at least, however long the requests took.
@@ -50,7 +51,7 @@ impl Server {
     ///
     /// # Errors
     /// If the configuration contradicts itself, a port is taken, or a repository is not there.
-    pub async fn open(config: &Config) -> Result<Self> {
+    pub async fn open(config: &Config, logging: Arc<Logging>) -> Result<Self> {
         config.check().map_err(anyhow::Error::msg)?;
         let [http_door, grpc_door, metrics_door] = [
             bind("http", &config.http).await?,
@@ -62,7 +63,7 @@ impl Server {
             grpc: address(grpc_door.as_ref()),
             metrics: address(metrics_door.as_ref()),
         };
-        let rooms = assemble(config)?;
+        let rooms = assemble(config, logging)?;
         let (drain, draining) = watch::channel(false);
         let (end, ending) = watch::channel(false);
         let api = &rooms.api;

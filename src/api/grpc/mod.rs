@@ -7,6 +7,7 @@ mod infer;
 mod load;
 mod scan;
 mod service;
+mod settings;
 mod shared_memory;
 #[cfg(test)]
 mod tests;

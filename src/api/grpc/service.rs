@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tonic::{Request, Response, Status, Streaming, async_trait, codegen::tokio_stream};
 
-use super::{Door, control, infer, shared_memory};
+use super::{Door, control, infer, settings, shared_memory};
 use crate::{
     api::status,
     error::Result,
@@ -238,8 +238,10 @@ impl GrpcInferenceService for Door {
 
     async fn log_settings(
         &self,
-        _: Request<pb::LogSettingsRequest>,
+        request: Request<pb::LogSettingsRequest>,
     ) -> Reply<pb::LogSettingsResponse> {
-        Err(self.refuse("logging"))
+        let started = started();
+        let result = settings::logging(&self.caller(), request.into_inner());
+        reply("LogSettings", started, result)
     }
 }

@@ -12,6 +12,7 @@ mod metadata;
 mod reader;
 mod repository;
 mod route;
+mod settings;
 mod shared_memory;
 #[cfg(test)]
 mod tests;
@@ -146,6 +147,7 @@ async fn dispatch(caller: &Caller, parts: &Parts, body: &mut Incoming) -> Result
                 RegionVerb::Unregister => shared_memory::unregister(api, kind, name),
             }
         }
+        Route::Logging => settings::logging(api, &parts.method, body).await,
         Route::NamedRepository => Err(super::describe::named_repository()),
         Route::Unsupported(extension) => Err(unsupported(extension)),
     }

@@ -28,6 +28,7 @@ pub(super) enum Route<'a> {
     Index,
     Load(Cow<'a, str>),
     Unload(Cow<'a, str>),
+    Logging,
     /// A repository call that names a repository.
     NamedRepository,
     /// What to do with a region of shared memory; without a name, with all of its kind.
@@ -81,7 +82,7 @@ impl<'a> Route<'a> {
                 return region(RegionKind::Cuda, next, segments);
             }
             (Some(""), Some("trace"), Some("setting")) => Self::Unsupported("trace"),
-            (Some(""), Some("logging"), None) => Self::Unsupported("logging"),
+            (Some(""), Some("logging"), None) => Self::Logging,
             _ => return Ok(None),
         };
         Ok(Some(route))
@@ -101,6 +102,7 @@ impl<'a> Route<'a> {
                 Aspect::Statistics => Verb::Statistics,
             },
             Self::AllStatistics => Verb::Statistics,
+            Self::Logging => Verb::Logging,
             Self::Index | Self::NamedRepository => Verb::Index,
             Self::Load(_) => Verb::Load,
             Self::Unload(_) => Verb::Unload,
@@ -117,6 +119,7 @@ impl<'a> Route<'a> {
             | Self::Ready
             | Self::AllStatistics
             | Self::Index
+            | Self::Logging
             | Self::NamedRepository
             | Self::Region { .. }
             | Self::Unsupported(_) => "",
@@ -142,7 +145,7 @@ impl<'a> Route<'a> {
                 RegionVerb::Status => method == Method::GET,
                 RegionVerb::Register | RegionVerb::Unregister => method == Method::POST,
             },
-            Self::Unsupported(_) => method == Method::GET || method == Method::POST,
+            Self::Logging | Self::Unsupported(_) => method == Method::GET || method == Method::POST,
         }
     }
 }
@@ -310,7 +313,7 @@ pub(super) mod tests {
                 region(RegionKind::Cuda, Some("a/b"), RegionVerb::Register),
             ),
             ("/v2/trace/setting", Route::Unsupported("trace")),
-            ("/v2/logging", Route::Unsupported("logging")),
+            ("/v2/logging", Route::Logging),
         ]
     }
 

@@ -98,7 +98,7 @@ async fn http_answers_without_any_model() {
             "404 not found",
             "{\"error\":\"Not Found\"}",
         ),
-        ("/v2/logging", "501 not implemented", "'logging'"),
+        ("/v2/logging", "200 ok", "\"log_verbose_level\":0"),
         (
             "/v2/models/m/stats",
             "400 bad request",
