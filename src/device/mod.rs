@@ -1,7 +1,19 @@
 //! The devices that instances run on: the host, and every accelerator that is found at run time,
 //! never a build flag.
 
+mod arena;
+pub mod cuda;
+mod device_pool;
+#[cfg(test)]
+mod on_fake;
+mod pinned_pool;
+
 use std::{fmt, num::NonZero, thread};
+
+pub use self::{
+    device_pool::DevicePool,
+    pinned_pool::{HostSlab, PinnedPool},
+};
 
 /// Where an instance runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +40,8 @@ pub struct Inventory {
     pub cpu_count: usize,
     /// CUDA devices, in the order of their ordinals. Empty without a driver.
     pub gpus: Vec<Gpu>,
+    /// Why there are no CUDA devices, in one line; `None` if there are.
+    pub no_gpu_reason: Option<String>,
 }
 
 /// One CUDA device.
@@ -48,11 +62,29 @@ pub struct Gpu {
 }
 
 impl Inventory {
-    /// Looks.
+    /// Looks: opens the driver's library if there is one, and makes no context on any device.
     pub fn probe() -> Self {
+        let (gpus, no_gpu_reason) = match cuda::probe() {
+            Ok(gpus) if gpus.is_empty() => (gpus, Some("the CUDA driver has no device".to_owned())),
+            Ok(gpus) => (gpus, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
         Self {
             cpu_count: thread::available_parallelism().map_or(1, NonZero::get),
-            gpus: Vec::new(),
+            gpus,
+            no_gpu_reason,
         }
     }
+}
+
+/// What a pool of memory has and gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// All of it.
+    pub byte_size: usize,
+    /// What is taken, rounded up to size classes.
+    pub used_byte_size: usize,
+    /// How often there was not enough: host memory that is not pinned was given out, or more of the
+    /// device's memory was taken.
+    pub overflow_count: u64,
 }

@@ -12,6 +12,7 @@ use crate::{
         simulated::Simulated,
     },
     config::Config,
+    device::Inventory,
     model::{Loader, LoaderConfig},
     model_config::Environment,
     repository::{self, Registry, Repository},
@@ -35,7 +36,9 @@ pub struct Rooms {
 /// If a repository is not there or its settings contradict each other.
 pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     let registry = Arc::new(Registry::default());
-    let loader = Arc::new(loader(config));
+    let inventory = Inventory::probe();
+    tell(&inventory);
+    let loader = Arc::new(loader(config, &inventory));
     let settings = repository::Config {
         config_byte_limit: config.limits.config_byte_size,
         ..config.repository.clone()
@@ -66,12 +69,32 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     })
 }
 
-fn loader(config: &Config) -> Loader {
+/// Says in the log what there is to run on.
+fn tell(inventory: &Inventory) {
+    for gpu in &inventory.gpus {
+        tracing::info!(
+            ordinal = gpu.ordinal,
+            name = %gpu.name,
+            uuid = %gpu.uuid,
+            memory_byte_size = gpu.memory_byte_size,
+            numa_node = gpu.numa_node,
+            "GPU found"
+        );
+    }
+    if let Some(reason) = &inventory.no_gpu_reason {
+        tracing::info!(reason, "no GPU found");
+    }
+}
+
+fn loader(config: &Config, inventory: &Inventory) -> Loader {
     let backends = BackendRegistry::default()
         .with(Arc::new(Identity))
         .with(Arc::new(Simulated))
         .with(Arc::new(Repeat))
-        .with(OnnxRuntime::new(config.onnxruntime.clone()));
+        .with(OnnxRuntime::new(
+            config.onnxruntime.clone(),
+            inventory.cpu_count,
+        ));
     let environment = Environment {
         default_max_batch_size: config.models.default_max_batch_size,
         auto_complete: config.models.auto_complete,

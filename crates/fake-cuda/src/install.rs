@@ -2,6 +2,7 @@
 
 use std::{
     env, fs, io,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
@@ -32,16 +33,15 @@ pub fn library() -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "libfake_cuda.so is not built"))
 }
 
-/// Puts the library into `folder` as driver and NVML. A process with that folder in its
+/// Puts links to the library into `folder`, as driver and NVML. A process with that folder in its
 /// `LD_LIBRARY_PATH` has pretend GPUs, whatever else the machine has.
 ///
 /// # Errors
 /// If the library is not there, or the folder cannot be written.
 pub fn install(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let [first, others @ ..] = NAMES.map(|name| folder.join(name));
-    fs::copy(library()?, &first)?;
-    others
+    let library = library()?;
+    NAMES
         .iter()
-        .try_for_each(|other| fs::hard_link(&first, other))
+        .try_for_each(|name| symlink(&library, folder.join(name)))
 }

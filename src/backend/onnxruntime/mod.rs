@@ -38,21 +38,24 @@ use crate::{
 #[derive(Debug)]
 pub struct OnnxRuntime {
     config: Config,
+    cpu_count: usize,
     environment: OnceLock<Result<Environment, BackendError>>,
 }
 
 impl OnnxRuntime {
-    /// The backend with these settings; touches nothing yet.
-    pub fn new(config: Config) -> Arc<Self> {
+    /// The backend with these settings, on a machine with so many hardware threads; touches nothing
+    /// yet.
+    pub fn new(config: Config, cpu_count: usize) -> Arc<Self> {
         Arc::new(Self {
             config,
+            cpu_count,
             environment: OnceLock::new(),
         })
     }
 
     fn environment(&self) -> Result<&Environment, BackendError> {
         self.environment
-            .get_or_init(|| open(&self.config).map_err(BackendError::Unavailable))
+            .get_or_init(|| open(&self.config, self.cpu_count).map_err(BackendError::Unavailable))
             .as_ref()
             .map_err(Clone::clone)
     }
@@ -64,7 +67,7 @@ impl OnnxRuntime {
 }
 
 /// Opens the library and makes the process's one environment.
-fn open(config: &Config) -> Result<Environment, String> {
+fn open(config: &Config, cpu_count: usize) -> Result<Environment, String> {
     let Located { path, source } = locate(config)?;
     let unusable = |error: &dyn std::fmt::Display| {
         format!(
@@ -72,9 +75,7 @@ fn open(config: &Config) -> Result<Environment, String> {
             path.display()
         )
     };
-    let threads = config
-        .threads
-        .unwrap_or_else(|| crate::device::Inventory::probe().cpu_count);
+    let threads = config.threads.unwrap_or(cpu_count);
     // Opens the library: nothing else of ONNX Runtime may be touched before.
     let builder = ort::init_from(&path).map_err(|error| unusable(&error))?;
     let pool = GlobalThreadPoolOptions::default()

@@ -1,0 +1,33 @@
+//! CUDA devices, by the driver's own interface: contexts, streams, events, graphs, kernels, memory.
+//!
+//! The driver is opened at run time. [`probe`] asks first, and never panics: nothing else in this
+//! room may be used before it has found devices. Bindings are cudarc's lowest shelf. Those above it
+//! record two events for every slice that two streams share; here streams are ordered by who uses
+//! them, and what they use stays alive until they have passed ([`Work`]).
+
+mod context;
+mod error;
+mod event;
+mod graph;
+mod ipc;
+mod kernel;
+mod memory;
+mod pinned;
+mod probe;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use self::{
+    context::Context,
+    error::DeviceError,
+    graph::Graph,
+    ipc::ImportedMemory,
+    kernel::{Argument, Kernel, Module},
+    memory::{DeviceMemory, DeviceSpan},
+    pinned::PinnedRange,
+    probe::probe,
+    stream::{Priority, Stream},
+    work::{Pending, Work},
+};
