@@ -54,6 +54,16 @@ fn classes_of_every_numeric_datatype_with_their_labels() {
 }
 
 #[test]
+fn compressed_requests_and_answers() {
+    let flags = ["--grpc-infer-response-compression-level=high"];
+    conforms(
+        "test_compression",
+        &Repository::with(&["addsub_fp32", "nop"]),
+        &flags,
+    );
+}
+
+#[test]
 fn tensors_in_shared_memory() {
     let models = ["addsub_fp32", "bytes_nobatch", "nop", "slow"];
     let flags = ["--allow-client-shm=true"];

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Bytes of one request, whole. The default is the most that gRPC can carry.
     pub request_byte_size: usize,
+    /// Bytes that a compressed request may have once it is decompressed.
+    pub decompressed_byte_size: usize,
+    /// How many times as large as before a request may become by decompression, beyond 1 MiB.
+    pub decompression_ratio: usize,
     /// Bytes of the JSON part of an HTTP request (Triton's `--http-max-input-size`).
     pub json_byte_size: usize,
     /// Nesting of JSON arrays and objects.
@@ -43,6 +47,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             request_byte_size: 0x7fff_ffff,
+            decompressed_byte_size: 64 << 20,
+            decompression_ratio: 256,
             json_byte_size: 64 << 20,
             json_depth: 100,
             header_byte_size: 64 << 10,

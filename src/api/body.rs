@@ -179,7 +179,7 @@ fn within_limit(length: usize, limit: usize) -> Result<()> {
 }
 
 /// An answer's body: some pieces, sent one after the other without joining them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Chunks {
     chunks: SmallVec<[Bytes; 3]>,
     next: usize,
@@ -196,6 +196,20 @@ impl Chunks {
                 .collect(),
             next: 0,
         }
+    }
+
+    /// What is still to be sent.
+    pub(super) fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+        self.chunks.into_iter().skip(self.next)
+    }
+
+    /// All but the first bytes.
+    pub(super) fn skip(self, mut byte_size: usize) -> Self {
+        Self::new(self.into_pieces().map(|mut piece| {
+            let skipped = byte_size.min(piece.len());
+            byte_size -= skipped;
+            piece.split_off(skipped)
+        }))
     }
 
     /// Bytes that are still to be sent.

@@ -5,6 +5,7 @@
 mod admit;
 mod body;
 mod classification;
+mod compression;
 mod describe;
 pub mod grpc;
 pub mod http;
@@ -22,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 use self::body::Patience;
 pub use self::{
     admit::Interior,
+    compression::ResponseCompression,
     readiness::{Readiness, Stage},
     request::{InferRequest, OutputFormats},
 };
@@ -39,6 +41,8 @@ pub struct Api {
     pub interior: Interior,
     /// Bounds on what clients may send.
     pub limits: Limits,
+    /// How answers over gRPC are compressed.
+    pub grpc_compression: ResponseCompression,
     /// How far the server is in its own life; shared with whoever runs it.
     pub readiness: Arc<Readiness>,
     /// Whether the server counts as ready only while every known version is
@@ -141,6 +145,7 @@ pub(crate) mod tests {
                 Regions::new(&shared_memory::Config::default(), 0, None),
             ),
             limits: Limits::default(),
+            grpc_compression: ResponseCompression::default(),
             readiness,
             strict_readiness: true,
             server_name: "triton".to_owned(),

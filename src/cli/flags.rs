@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::{ArgAction, Args};
 
 use crate::{
+    api::ResponseCompression,
     config::{Config, Door},
     repository::ControlMode,
     telemetry::logging::Format,
@@ -118,6 +119,9 @@ pub(super) struct ServeFlags {
     /// Largest JSON part of an HTTP request.
     #[arg(long, value_name = "BYTES", help_heading = "Front doors")]
     http_max_input_size: Option<usize>,
+    /// Compress answers to gRPC's ModelInfer: none, low, medium or high.
+    #[arg(long, value_name = "LEVEL", help_heading = "Front doors")]
+    grpc_infer_response_compression_level: Option<ResponseCompression>,
     /// Let clients on this machine register shared memory and keep tensors in it.
     #[arg(
         long,
@@ -209,6 +213,10 @@ impl ServeFlags {
         set(&mut config.strict_readiness, self.strict_readiness);
         set(&mut config.exit_timeout_seconds, self.exit_timeout_secs);
         set(&mut config.limits.json_byte_size, self.http_max_input_size);
+        set(
+            &mut config.grpc_response_compression,
+            self.grpc_infer_response_compression_level,
+        );
         set(&mut config.shared_memory.enabled, self.allow_client_shm);
         if self.onnxruntime_library.is_some() {
             config

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{config::Config, repository::ControlMode};
+use crate::{api::ResponseCompression, config::Config, repository::ControlMode};
 
 fn config(arguments: &[&str]) -> anyhow::Result<Config> {
     let arguments = ["despina", "serve"].iter().chain(arguments);
@@ -28,6 +28,7 @@ fn takes_tritons_flags_in_both_spellings() {
         "--http-port=9000",
         "--allow-grpc=0",
         "--allow-client-shm=true",
+        "--grpc-infer-response-compression-level=low",
         "--exit-on-error=true",
         "--backend-config=onnxruntime,default-max-batch-size=8",
     ])
@@ -41,6 +42,7 @@ fn takes_tritons_flags_in_both_spellings() {
     assert_eq!(config.http.port, 9000);
     assert!(!config.grpc.enabled);
     assert!(config.shared_memory.enabled);
+    assert_eq!(config.grpc_response_compression, ResponseCompression::Low);
     assert!(config.exit_on_error);
     assert_eq!(config.models.default_max_batch_size, 8);
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::file::{FileError, from_yaml, read};
 use crate::{
-    admission, backend::onnxruntime, repository, scheduler, shared_memory, telemetry::logging,
+    admission, api::ResponseCompression, backend::onnxruntime, repository, scheduler,
+    shared_memory, telemetry::logging,
 };
 
 /// Everything that can be set.
@@ -27,6 +28,8 @@ pub struct Config {
     pub grpc: Door,
     /// The metrics page.
     pub metrics: Door,
+    /// How answers to gRPC's `ModelInfer` are compressed.
+    pub grpc_response_compression: ResponseCompression,
     /// Which models are served, and who decides it.
     pub repository: repository::Config,
     /// What holds for every model.
@@ -78,6 +81,7 @@ impl Default for Config {
             http: Door::on(8000),
             grpc: Door::on(8001),
             metrics: Door::on(8002),
+            grpc_response_compression: ResponseCompression::default(),
             repository: repository::Config::default(),
             models: Models::default(),
             queue: scheduler::Config::default(),

@@ -57,6 +57,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         )
         .with_logging(logging),
         limits: config.limits.clone(),
+        grpc_compression: config.grpc_response_compression,
         readiness: Arc::new(Readiness::default()),
         strict_readiness: config.strict_readiness,
         server_name: config.id.clone(),

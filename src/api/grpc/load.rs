@@ -8,8 +8,9 @@ use tonic::body::Body;
 
 use super::{
     CONTROL_BYTE_SIZE, control,
+    encoding::Answer,
     scan::check_load_counts,
-    unary::{call, malformed, message, read, time_limit},
+    unary::{call, malformed, read, time_limit},
 };
 use crate::{
     admission::{Limits, Verb},
@@ -36,15 +37,15 @@ where
     call("RepositoryModelLoad", limit, answer(&caller, request)).await
 }
 
-async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Chunks>
+async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Answer>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     caller.check(Verb::Load)?;
-    let body = read(caller, request, load_byte_size(&caller.limits)).await?;
-    let request = decode(body, &caller.limits)?;
+    let message = read(caller, request, load_byte_size(&caller.limits)).await?;
+    let request = decode(message, &caller.limits)?;
     control::load(caller, request).await?;
-    Ok(Chunks::new([EMPTY]))
+    Ok(Answer::plain(Chunks::new([EMPTY])))
 }
 
 fn load_byte_size(limits: &Limits) -> usize {
@@ -54,8 +55,7 @@ fn load_byte_size(limits: &Limits) -> usize {
         .min(limits.request_byte_size)
 }
 
-fn decode(body: Bytes, limits: &Limits) -> Result<pb::RepositoryModelLoadRequest> {
-    let message = message(body)?;
+fn decode(message: Bytes, limits: &Limits) -> Result<pb::RepositoryModelLoadRequest> {
     // A parameter may take two bytes on the wire, and a hundred times that once it is decoded.
     check_load_counts(&message, limits)?;
     pb::RepositoryModelLoadRequest::decode(message).map_err(|error| malformed(&error.to_string()))
@@ -65,11 +65,9 @@ fn decode(body: Bytes, limits: &Limits) -> Result<pb::RepositoryModelLoadRequest
 mod tests {
     use super::*;
 
-    /// A request with so many empty parameters, as a body.
-    fn body(parameter_count: usize) -> Bytes {
-        let parameters = [0x1a, 0].repeat(parameter_count);
-        let length = u32::try_from(parameters.len()).unwrap().to_be_bytes();
-        [&[0][..], &length, &parameters].concat().into()
+    /// A request with so many empty parameters.
+    fn message(parameter_count: usize) -> Bytes {
+        [0x1a, 0].repeat(parameter_count).into()
     }
 
     #[test]
@@ -78,8 +76,8 @@ mod tests {
             parameters: 2,
             ..Limits::default()
         };
-        assert!(decode(body(2), &limits).is_ok());
-        let error = decode(body(3), &limits).unwrap_err();
+        assert!(decode(message(2), &limits).is_ok());
+        let error = decode(message(3), &limits).unwrap_err();
         assert!(error.message().contains("limit of 2"), "{error}");
     }
 
@@ -94,16 +92,14 @@ mod tests {
             parameters: [("file:1/m".to_owned(), parameter)].into(),
             ..Default::default()
         };
-        let encoded = request.encode_to_vec();
-        let length = u32::try_from(encoded.len()).unwrap().to_be_bytes();
-        let body = Bytes::from([&[0][..], &length, &encoded].concat());
-        let decoded = decode(body.clone(), &Limits::default()).unwrap();
+        let message = Bytes::from(request.encode_to_vec());
+        let decoded = decode(message.clone(), &Limits::default()).unwrap();
         assert_eq!(decoded, request);
         let Some(pb::model_repository_parameter::ParameterChoice::BytesParam(file)) =
             &decoded.parameters["file:1/m"].parameter_choice
         else {
             panic!("not a file")
         };
-        assert!(body.as_ptr_range().contains(&file.as_ptr()));
+        assert!(message.as_ptr_range().contains(&file.as_ptr()));
     }
 }

@@ -3,6 +3,7 @@
 
 mod contents;
 mod control;
+mod encoding;
 mod infer;
 mod load;
 mod scan;

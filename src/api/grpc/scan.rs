@@ -139,6 +139,8 @@ mod tests {
     const LIMITS: Limits = Limits {
         classes_per_output: 1,
         request_byte_size: usize::MAX,
+        decompressed_byte_size: usize::MAX,
+        decompression_ratio: 1,
         json_byte_size: usize::MAX,
         json_depth: 1,
         header_byte_size: usize::MAX,

@@ -22,9 +22,10 @@ use prost::{
 };
 use smallvec::SmallVec;
 use tokio::time::timeout;
-use tonic::{Status, body::Body};
+use tonic::{Status, body::Body, metadata::MetadataValue};
 
 use super::{
+    encoding::{self, Answer},
     infer,
     scan::check_counts,
     service::{log_call, started},
@@ -45,7 +46,7 @@ use crate::{
 pub(super) const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 /// In front of each message: whether it is compressed (one byte) and its length (four, big-endian).
-const PREFIX_BYTE_SIZE: usize = 5;
+pub(super) const PREFIX_BYTE_SIZE: usize = 5;
 /// The largest message that gRPC clients can take.
 pub(super) const RESPONSE_BYTE_SIZE: usize = 0x7fff_ffff;
 /// The number of `raw_output_contents` in `ModelInferResponse`, its last field.
@@ -70,7 +71,7 @@ where
 pub(super) async fn call(
     method: &str,
     limit: Option<Duration>,
-    answer: impl Future<Output = Result<Chunks>>,
+    answer: impl Future<Output = Result<Answer>>,
 ) -> http::Response<Body> {
     let started = started();
     let result = match limit {
@@ -82,9 +83,21 @@ pub(super) async fn call(
             ))
         }),
     };
-    let result = result.map_err(|error| status::grpc(&error));
+    let result = result.map_err(|error| refused(&error));
     log_call(method, started, result.as_ref().err());
     result.map_or_else(Status::into_http, respond)
+}
+
+/// The status of a call that failed; with what is supported, if it is about an encoding.
+fn refused(error: &Error) -> Status {
+    let mut status = status::grpc(error);
+    if error.reason() == encoding::UNSUPPORTED {
+        let accepted = MetadataValue::from_static(encoding::ACCEPTED);
+        status
+            .metadata_mut()
+            .insert(encoding::ACCEPT_ENCODING, accepted);
+    }
+    status
 }
 
 /// What `grpc-timeout` says: at most eight digits and a unit. Anything else is ignored, as the
@@ -104,48 +117,48 @@ pub(super) fn time_limit(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Chunks>
+async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Answer>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     caller.check(Verb::Infer)?;
-    let body = read(caller, request, caller.limits.request_byte_size).await?;
-    let message = decode(body, &caller.limits)?;
-    encode(infer::infer(caller, message).await?, RESPONSE_BYTE_SIZE)
+    let wanted = encoding::wanted(request.headers(), caller.grpc_compression);
+    let message = read(caller, request, caller.limits.request_byte_size).await?;
+    let message = decode(message, &caller.limits)?;
+    let chunks = encode(infer::infer(caller, message).await?, RESPONSE_BYTE_SIZE)?;
+    match wanted {
+        None => Ok(Answer::plain(chunks)),
+        Some((encoding, level)) => encoding::pack(chunks, encoding, level).await,
+    }
 }
 
-/// A call's body, whose message may have `limit` bytes. Memory grows with what arrives.
+/// The only message of a call's body, which may have `limit` bytes. Memory grows with what arrives.
+///
+/// # Errors
+/// As [`message`] and [`encoding::unpack`].
 pub(super) async fn read<B>(api: &Api, request: http::Request<B>, limit: usize) -> Result<Bytes>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    refuse_compression(request.headers())?;
-    let limit = limit.saturating_add(PREFIX_BYTE_SIZE);
-    read_announced(request.into_body(), limit, &api.patience(), announced).await
+    let encoding = encoding::of_request(request.headers())?;
+    let most = limit.saturating_add(PREFIX_BYTE_SIZE);
+    let body = read_announced(request.into_body(), most, &api.patience(), announced).await?;
+    let (is_compressed, message) = message(body)?;
+    encoding::unpack(is_compressed, message, encoding, &api.limits).await
 }
 
-fn respond(chunks: Chunks) -> http::Response<Body> {
+fn respond(Answer { chunks, encoding }: Answer) -> http::Response<Body> {
     let mut response = http::Response::new(Body::new(Reply {
         chunks,
         ended: false,
     }));
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(CONTENT_TYPE, grpc);
-    response
-}
-
-fn refuse_compression(headers: &HeaderMap) -> Result<()> {
-    match headers.get("grpc-encoding") {
-        Some(encoding) if encoding != "identity" => Err(compressed()),
-        _ => Ok(()),
+    if let Some(encoding) = encoding {
+        let name = HeaderValue::from_static(encoding.name());
+        response.headers_mut().insert(encoding::ENCODING, name);
     }
-}
-
-fn compressed() -> Error {
-    Error::unimplemented(
-        "compressed_message",
-        "compressed request messages are not supported by this server",
-    )
+    response
 }
 
 /// The length of the body that begins like this; `None` if that is not yet known.
@@ -156,28 +169,28 @@ fn announced(start: &[u8]) -> Option<usize> {
     Some(length.saturating_add(PREFIX_BYTE_SIZE))
 }
 
-/// The request in a body.
+/// The request in a message.
 ///
 /// # Errors
-/// As [`message`], and `InvalidArgument` if it is malformed or goes beyond `limits`.
-fn decode(body: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
-    let message = message(body)?;
+/// `InvalidArgument` if it is malformed or goes beyond `limits`.
+fn decode(message: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
     check_counts(&message, limits)?;
     pb::ModelInferRequest::decode(message).map_err(|error| malformed(&error.to_string()))
 }
 
-/// The only message of a body, encoded.
+/// The only message of a body, and whether it is compressed.
 ///
 /// # Errors
-/// `InvalidArgument` for anything but one whole message, `Unimplemented` for a compressed one.
-pub(super) fn message(mut body: Bytes) -> Result<Bytes> {
+/// `InvalidArgument` for anything but one whole message.
+fn message(mut body: Bytes) -> Result<(bool, Bytes)> {
     if announced(&body) != Some(body.len()) {
         return Err(malformed("the body is not one whole message"));
     }
-    if body.split_to(PREFIX_BYTE_SIZE).first() != Some(&0) {
-        return Err(compressed());
+    match body.split_to(PREFIX_BYTE_SIZE).first() {
+        Some(0) => Ok((false, body)),
+        Some(1) => Ok((true, body)),
+        _ => Err(malformed("its first byte is neither 0 nor 1")),
     }
-    Ok(body)
 }
 
 pub(super) fn malformed(why: &str) -> Error {
@@ -277,6 +290,10 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::{
+        api::compression::{Encoding, Level},
+        error::ErrorKind::InvalidArgument,
+    };
 
     fn response(sizes: &[usize]) -> pb::ModelInferResponse {
         pb::ModelInferResponse {
@@ -361,17 +378,35 @@ mod tests {
         let encoded = message.encode_to_vec();
         let length = u32::try_from(encoded.len()).unwrap();
         let body = frame(0, length, &encoded);
-        let decoded = decode(body.clone(), &Limits::default()).unwrap();
-        assert_eq!(decoded, message);
+        let (is_compressed, read) = super::message(body.clone()).unwrap();
+        let decoded = decode(read, &Limits::default()).unwrap();
+        assert_eq!((is_compressed, &decoded), (false, &message));
         let span = body.as_ptr_range();
         assert!(span.contains(&decoded.raw_input_contents[0].as_ptr()));
-        let kind = |body| decode(body, &Limits::default()).unwrap_err().kind();
-        use crate::error::ErrorKind::{InvalidArgument, Unimplemented};
-        assert_eq!(kind(frame(1, length, &encoded)), Unimplemented);
-        assert_eq!(kind(frame(0, length + 1, &encoded)), InvalidArgument);
-        assert_eq!(kind(frame(0, 1, b"\xff")), InvalidArgument);
-        assert_eq!(kind(Bytes::from_static(b"\0\0")), InvalidArgument);
-        assert_eq!(kind(Bytes::new()), InvalidArgument);
+        assert!(super::message(frame(1, length, &encoded)).unwrap().0);
+        for bad in [
+            frame(2, length, &encoded),
+            frame(0, length + 1, &encoded),
+            Bytes::from_static(b"\0\0"),
+            Bytes::new(),
+        ] {
+            assert_eq!(super::message(bad).unwrap_err().kind(), InvalidArgument);
+        }
+        let nonsense = decode(Bytes::from_static(b"\xff"), &Limits::default());
+        assert_eq!(nonsense.unwrap_err().kind(), InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn a_compressed_answer_names_its_encoding() {
+        let chunks = encode(response(&[100_000]), usize::MAX).unwrap();
+        let answer = encoding::pack(chunks, Encoding::Deflate, Level::fast());
+        let sent = respond(answer.await.unwrap());
+        assert_eq!(sent.headers()["grpc-encoding"], "deflate");
+        let body = sent.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(announced(&body), Some(body.len()));
+        assert!(body.len() < 10_000, "{}", body.len());
+        let plain = Answer::plain(Chunks::default());
+        assert!(!respond(plain).headers().contains_key("grpc-encoding"));
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use hyper::{
 
 use super::json_response::push_string;
 use crate::{
-    api::{body::Chunks, status},
+    api::{body::Chunks, compression::Encoding, status},
     error::Error,
 };
 
@@ -70,8 +70,8 @@ pub(super) fn fault(status: StatusCode, message: &str) -> Response<Chunks> {
 pub(in crate::api) fn error(error: &Error) -> Response<Chunks> {
     let mut response = fault(status::http(error), error.message());
     if error.reason() == ENCODING {
-        let identity = HeaderValue::from_static("identity");
-        response.headers_mut().insert(ACCEPT_ENCODING, identity);
+        let names = HeaderValue::from_static(Encoding::NAMES);
+        response.headers_mut().insert(ACCEPT_ENCODING, names);
     }
     response
 }

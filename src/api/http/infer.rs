@@ -1,10 +1,11 @@
 //! `POST .../infer`: from the body to the model and back.
 
-use hyper::{HeaderMap, Response, body::Incoming, header::CONTENT_ENCODING};
+use hyper::{HeaderMap, Response, body::Incoming};
 
 use super::{
-    answer::{self, ENCODING},
+    answer,
     binary::{bind_tensors, json_length, raw_request, split_body},
+    encoding,
     json::parse_infer_request,
     json_response::{Heading, write},
 };
@@ -14,7 +15,7 @@ use crate::{
         body::{self, Chunks},
         request::within,
     },
-    error::{Error, Result},
+    error::Result,
     model::Lease,
 };
 
@@ -25,12 +26,13 @@ pub(super) async fn infer(
     headers: &HeaderMap,
     body: &mut Incoming,
 ) -> Result<Response<Chunks>> {
-    refuse_encodings(headers)?;
+    let encoded = encoding::of_request(headers)?;
     let json_length = json_length(headers)?;
     // An unknown model is refused before its body is read, but a client that sends slowly must
     // not keep a known one from being unloaded: this lease is given back at once.
     drop(resolve(api, version)?);
     let body = body::read(body, api.limits.request_byte_size, &api.patience()).await?;
+    let body = encoding::decode(encoded, body, &api.limits).await?;
     let (lease, mut request);
     if json_length == Some(0) {
         within(
@@ -55,21 +57,13 @@ pub(super) async fn infer(
         version: lease.version(),
     };
     let written = write(heading, &response, &formats, &stored)?;
-    Ok(answer::tensors(written.json, written.tensors))
+    let answer = answer::tensors(written.json, written.tensors);
+    Ok(match encoding::wanted(headers) {
+        None => answer,
+        Some(encoding) => encoding::encode(encoding, answer).await,
+    })
 }
 
 fn resolve(api: &Admitted<'_>, version: Option<u64>) -> Result<Lease> {
     api.resolve_unary(version, "HTTP end point")
-}
-
-/// # Errors
-/// `Unimplemented` for a compressed body.
-fn refuse_encodings(headers: &HeaderMap) -> Result<()> {
-    match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if encoding != "identity" => Err(Error::unimplemented(
-            ENCODING,
-            "request bodies with a Content-Encoding are not supported by this server",
-        )),
-        _ => Ok(()),
-    }
 }

@@ -4,6 +4,7 @@
 pub(super) mod answer;
 mod binary;
 mod elements;
+mod encoding;
 mod infer;
 mod json;
 mod json_response;

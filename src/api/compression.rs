@@ -1,0 +1,406 @@
+//! The encodings gzip (RFC 1952) and deflate (RFC 1950, with its header), which both doors have.
+//! Decompresses into memory that grows with what comes out and is bounded before it is taken; so a
+//! bomb costs no more than the limit. Nothing here is on the way of a request that is not
+//! compressed.
+
+use std::{io::Read, str::FromStr};
+
+use bytes::Bytes;
+pub(super) use flate2::Compression as Level;
+use flate2::{
+    Decompress, FlushDecompress, Status,
+    bufread::GzDecoder,
+    write::{GzEncoder, ZlibEncoder},
+};
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+
+use super::{body::Chunks, status::TOO_LARGE};
+use crate::{
+    admission::Limits,
+    error::{Error, Result},
+};
+
+/// How much is decompressed at a time.
+const PIECE_BYTE_SIZE: usize = 32 << 10;
+/// What may come out whatever the ratio: small messages of equal bytes compress best, and harm
+/// nobody.
+const RATIO_FLOOR: usize = 1 << 20;
+/// Up to so many bytes (well below a millisecond) are compressed where they are; more would keep a
+/// thread of the front doors from everybody else.
+const INLINE_BYTE_SIZE: usize = 16 << 10;
+
+/// Whether and how hard answers to gRPC's `ModelInfer` are compressed, for clients that take it
+/// (Triton's `--grpc-infer-response-compression-level`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResponseCompression {
+    /// They are not.
+    #[default]
+    None,
+    /// As fast as can be.
+    Low,
+    /// In between.
+    Medium,
+    /// As small as can be.
+    High,
+}
+
+impl ResponseCompression {
+    pub(super) fn level(self) -> Option<Level> {
+        match self {
+            Self::None => None,
+            Self::Low => Some(Level::fast()),
+            Self::Medium => Some(Level::default()),
+            Self::High => Some(Level::best()),
+        }
+    }
+}
+
+impl FromStr for ResponseCompression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "low" => Ok(Self::Low),
+            "medium" => Ok(Self::Medium),
+            "high" => Ok(Self::High),
+            _ => Err("expected none, low, medium or high".to_owned()),
+        }
+    }
+}
+
+/// A way to compress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// `gzip`.
+    Gzip,
+    /// `deflate`, which is the zlib format.
+    Deflate,
+}
+
+impl Encoding {
+    /// The names of all of them.
+    pub(super) const NAMES: &'static str = "gzip, deflate";
+
+    /// The encoding of that name; case does not matter.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Gzip, Self::Deflate]
+            .into_iter()
+            .find(|encoding| encoding.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// What `body` was before it was compressed.
+    ///
+    /// # Errors
+    /// Reason [`TOO_LARGE`] beyond the limits on decompressed bytes and on their ratio;
+    /// `InvalidArgument` for a body that is not in this encoding, not whole, or followed by something
+    /// else.
+    pub(super) async fn decompress(self, body: Bytes, limits: &Limits) -> Result<Bytes> {
+        let bounds = Bounds::new(body.len(), limits);
+        let decompressed = spawn_blocking(move || self.inflate(&body, bounds));
+        decompressed
+            .await
+            .unwrap_or_else(|_| Err(stopped()))
+            .map(Bytes::from)
+    }
+
+    /// `body` compressed.
+    ///
+    /// # Errors
+    /// `Internal` if that fails.
+    pub(super) async fn compress(self, body: Chunks, level: Level) -> Result<Bytes> {
+        if usize::try_from(body.byte_size()).is_ok_and(|size| size <= INLINE_BYTE_SIZE) {
+            return self.deflate(body, level);
+        }
+        spawn_blocking(move || self.deflate(body, level))
+            .await
+            .unwrap_or_else(|_| Err(stopped()))
+    }
+
+    fn inflate(self, body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
+        match self {
+            Self::Gzip => inflate_gzip(body, bounds),
+            Self::Deflate => inflate_zlib(body, bounds),
+        }
+        .map_err(|error| {
+            error.prefixed(format_args!(
+                "failed to decompress the {} data: ",
+                self.name()
+            ))
+        })
+    }
+
+    fn deflate(self, body: Chunks, level: Level) -> Result<Bytes> {
+        let written = match self {
+            Self::Gzip => {
+                let encoder = GzEncoder::new(Vec::new(), level);
+                write_all(encoder, body).and_then(GzEncoder::finish)
+            }
+            Self::Deflate => {
+                let encoder = ZlibEncoder::new(Vec::new(), level);
+                write_all(encoder, body).and_then(ZlibEncoder::finish)
+            }
+        };
+        written.map(Bytes::from).map_err(|error| {
+            Error::internal("compression", "cannot compress the answer").with_source(error)
+        })
+    }
+}
+
+fn write_all<W: std::io::Write>(mut writer: W, body: Chunks) -> std::io::Result<W> {
+    for piece in body.into_pieces() {
+        writer.write_all(&piece)?;
+    }
+    Ok(writer)
+}
+
+/// One member, whose checksum and length are verified.
+fn inflate_gzip(mut body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
+    let mut decoder = GzDecoder::new(&mut body);
+    let mut whole = Bounded::new(bounds);
+    let mut piece = [0; PIECE_BYTE_SIZE];
+    loop {
+        let count = decoder.read(&mut piece).map_err(|error| corrupt(&error))?;
+        let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else {
+            break;
+        };
+        whole.push(read)?;
+    }
+    refuse_rest(body.len())?;
+    Ok(whole.bytes)
+}
+
+/// The reader of the library takes a stream that is cut short for whole, so this asks for the end.
+fn inflate_zlib(body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
+    let mut state = Decompress::new(true);
+    let mut whole = Bounded::new(bounds);
+    let mut piece = [0; PIECE_BYTE_SIZE];
+    let mut rest = body;
+    loop {
+        let before = (state.total_in(), state.total_out());
+        let status = state
+            .decompress(rest, &mut piece, FlushDecompress::None)
+            .map_err(|error| corrupt(&error))?;
+        let consumed = difference(state.total_in(), before.0);
+        let produced = difference(state.total_out(), before.1);
+        rest = rest.get(consumed..).unwrap_or_default();
+        whole.push(piece.get(..produced).unwrap_or_default())?;
+        match status {
+            Status::StreamEnd => break,
+            Status::Ok | Status::BufError if consumed + produced > 0 => {}
+            Status::Ok | Status::BufError => return Err(corrupt(&"it is cut short")),
+        }
+    }
+    refuse_rest(rest.len())?;
+    Ok(whole.bytes)
+}
+
+fn difference(after: u64, before: u64) -> usize {
+    usize::try_from(after - before).unwrap_or(usize::MAX)
+}
+
+/// How much may come out.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    byte_size: usize,
+    by_ratio: usize,
+    ratio: usize,
+}
+
+impl Bounds {
+    fn new(compressed: usize, limits: &Limits) -> Self {
+        let ratio = limits.decompression_ratio;
+        Self {
+            byte_size: limits.decompressed_byte_size,
+            by_ratio: compressed.saturating_mul(ratio).max(RATIO_FLOOR),
+            ratio,
+        }
+    }
+
+    fn check(self, byte_size: usize) -> Result<()> {
+        let why = if byte_size > self.byte_size {
+            format!("the limit of {} bytes", self.byte_size)
+        } else if byte_size > self.by_ratio {
+            format!("the limit of {} times their compressed size", self.ratio)
+        } else {
+            return Ok(());
+        };
+        Err(Error::resource_exhausted(
+            TOO_LARGE,
+            format!("the decompressed bytes exceed {why}"),
+        ))
+    }
+}
+
+/// Bytes that grow by doubling, and never past what is allowed.
+struct Bounded {
+    bytes: Vec<u8>,
+    bounds: Bounds,
+}
+
+impl Bounded {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            bytes: Vec::new(),
+            bounds,
+        }
+    }
+
+    fn push(&mut self, piece: &[u8]) -> Result<()> {
+        let byte_size = self.bytes.len().saturating_add(piece.len());
+        self.bounds.check(byte_size)?;
+        if byte_size > self.bytes.capacity() {
+            let most = self.bounds.byte_size.min(self.bounds.by_ratio);
+            let capacity = self
+                .bytes
+                .capacity()
+                .saturating_mul(2)
+                .min(most)
+                .max(byte_size);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+fn refuse_rest(byte_size: usize) -> Result<()> {
+    if byte_size == 0 {
+        return Ok(());
+    }
+    Err(corrupt(&format_args!("{byte_size} bytes follow its end")))
+}
+
+fn corrupt(why: &dyn std::fmt::Display) -> Error {
+    Error::invalid_argument("compressed_data", why.to_string())
+}
+
+fn stopped() -> Error {
+    Error::internal("compression", "the compression was stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    const BOTH: [Encoding; 2] = [Encoding::Gzip, Encoding::Deflate];
+
+    fn compressed(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+        let body = Chunks::from(Bytes::copy_from_slice(bytes));
+        encoding.deflate(body, Level::fast()).unwrap().to_vec()
+    }
+
+    fn limits(decompressed_byte_size: usize, decompression_ratio: usize) -> Limits {
+        Limits {
+            decompressed_byte_size,
+            decompression_ratio,
+            ..Limits::default()
+        }
+    }
+
+    fn inflate(encoding: Encoding, body: &[u8], limits: &Limits) -> Result<Vec<u8>> {
+        encoding.inflate(body, Bounds::new(body.len(), limits))
+    }
+
+    #[test]
+    fn a_bomb_costs_no_more_than_the_limit() {
+        for encoding in BOTH {
+            let bomb = compressed(encoding, &vec![0; 8 << 20]);
+            assert!(inflate(encoding, &bomb, &limits(8 << 20, 2000)).is_ok());
+            for limits in [limits((8 << 20) - 1, 2000), limits(64 << 20, 100)] {
+                let error = inflate(encoding, &bomb, &limits).unwrap_err();
+                assert_eq!(error.reason(), TOO_LARGE, "{error}");
+                assert!(error.message().contains("exceed the limit of"), "{error}");
+            }
+            let mut whole = Bounded::new(Bounds::new(bomb.len(), &limits(100_000, 2000)));
+            while whole.push(&[0; 1000]).is_ok() {}
+            assert_eq!(
+                (whole.bytes.len(), whole.bytes.capacity()),
+                (100_000, 100_000)
+            );
+        }
+    }
+
+    #[test]
+    fn small_bodies_may_have_any_ratio() {
+        for encoding in BOTH {
+            let body = compressed(encoding, &vec![0; RATIO_FLOOR]);
+            assert!(inflate(encoding, &body, &limits(RATIO_FLOOR, 1)).is_ok());
+            let body = compressed(encoding, &vec![0; RATIO_FLOOR + 1]);
+            assert!(inflate(encoding, &body, &limits(usize::MAX, 1)).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_cut_short_or_goes_on_is_refused() {
+        for encoding in BOTH {
+            let whole = compressed(encoding, b"Despina is a moon of Neptune");
+            for length in 0..whole.len() {
+                let error = inflate(encoding, &whole[..length], &Limits::default()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{length}");
+            }
+            let longer = [&whole[..], b"x"].concat();
+            let error = inflate(encoding, &longer, &Limits::default()).unwrap_err();
+            assert!(
+                error.message().ends_with("1 bytes follow its end"),
+                "{error}"
+            );
+        }
+        let gzip = compressed(Encoding::Gzip, b"x");
+        assert!(inflate(Encoding::Deflate, &gzip, &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn names_are_those_of_the_protocols() {
+        assert_eq!(Encoding::named("GZip"), Some(Encoding::Gzip));
+        assert_eq!(Encoding::named("deflate"), Some(Encoding::Deflate));
+        for name in ["", "br", "identity", "gzip,deflate", "x-gzip"] {
+            assert_eq!(Encoding::named(name), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn large_bodies_are_compressed_beside_the_doors() {
+        for encoding in BOTH {
+            let bytes = vec![7; INLINE_BYTE_SIZE + 1];
+            let body = Chunks::new([Bytes::from(bytes.clone()), Bytes::from_static(b"x")]);
+            let sent = encoding.compress(body, Level::fast()).await.unwrap();
+            let got = encoding.decompress(sent, &Limits::default()).await.unwrap();
+            assert_eq!(got, [&bytes[..], b"x"].concat());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_compressed_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..100_000)) {
+            for encoding in BOTH {
+                let body = compressed(encoding, &bytes);
+                prop_assert_eq!(&inflate(encoding, &body, &Limits::default()).unwrap(), &bytes);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
+            for encoding in BOTH {
+                drop(inflate(encoding, &bytes, &Limits::default()));
+                let mut begun = compressed(encoding, b"begun");
+                begun.truncate(12);
+                begun.extend_from_slice(&bytes);
+                drop(inflate(encoding, &begun, &Limits::default()));
+            }
+        }
+    }
+}
