@@ -4,8 +4,8 @@
 //!
 //! | floor | rooms |
 //! | --- | --- |
-//! | 0 | [`error`], [`sync`], [`proto`] |
-//! | 1 | [`telemetry`], [`tensor`] |
+//! | 0 | [`error`], [`sync`], [`proto`], [`strict_yaml`] |
+//! | 1 | [`follow`], [`telemetry`], [`tensor`] |
 //! | 2 | [`admission`], [`device`], [`inference`], [`model_config`] |
 //! | 3 | [`backend`], [`shared_memory`] |
 //! | 4 | [`instance`] |
@@ -19,8 +19,10 @@
 
 pub mod error;
 pub mod proto;
+pub mod strict_yaml;
 pub mod sync;
 
+pub mod follow;
 pub mod telemetry;
 pub mod tensor;
 

@@ -1,18 +1,34 @@
 //! The gate: the one place where a call is let in or turned away. Every door passes it, for what
 //! lies behind is reached only with what it gives out.
 
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use http::{HeaderMap, HeaderName};
+
 use super::{
-    identity::Identity,
-    policy::{Policy, Refusal},
+    auth::{self, AuthError, Authorities, credential},
+    identity::{Identity, Principal},
+    limits::Limits,
+    policy::Refusal,
     verb::Verb,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    follow::{Follow, Followed},
+};
 
 /// Lets calls in or turns them away.
 #[derive(Debug, Default)]
 pub struct Gate {
     /// `None` lets everybody do everything.
-    policy: Option<Policy>,
+    guard: Option<Guard>,
+}
+
+struct Guard {
+    authorities: Arc<Followed<Authorities>>,
+    /// The header field that may carry a credential beside `authorization`.
+    header: Option<HeaderName>,
+    credential_byte_size: usize,
 }
 
 /// The proof that a call was let in.
@@ -26,10 +42,75 @@ impl Gate {
         Self::default()
     }
 
-    /// A gate that lets in what `policy` allows.
-    pub fn guarded(policy: Policy) -> Self {
+    /// A gate as the configuration has it: open unless that names a file.
+    ///
+    /// # Errors
+    /// If a file cannot be read or makes no sense.
+    pub fn new(config: &auth::Config, limits: &Limits) -> Result<Self, AuthError> {
+        if !config.is_on() {
+            return Ok(Self::open());
+        }
+        let header = config.header.as_deref().map(header_name).transpose()?;
+        let settings = config.clone();
+        let authorities = Followed::new("keys and policy", config.files(), move || {
+            Authorities::read(&settings)
+        })?;
+        Ok(Self {
+            guard: Some(Guard {
+                authorities: Arc::new(authorities),
+                header,
+                credential_byte_size: limits.credential_byte_size,
+            }),
+        })
+    }
+
+    /// A gate that knows nobody and lets in what `policy` allows.
+    #[cfg(test)]
+    pub(crate) fn guarded(policy: super::policy::Policy) -> Self {
+        let read = move || Ok::<_, AuthError>(Authorities::with_policy(policy.clone()));
+        let authorities = Followed::new("policy", Vec::new(), read).map(Arc::new);
         Self {
-            policy: Some(policy),
+            guard: authorities.ok().map(|authorities| Guard {
+                authorities,
+                header: None,
+                credential_byte_size: 0,
+            }),
+        }
+    }
+
+    /// Whether anybody is ever turned away.
+    pub fn is_open(&self) -> bool {
+        self.guard.is_none()
+    }
+
+    /// What has to be read again when its files change.
+    pub fn followed(&self) -> Option<Arc<dyn Follow>> {
+        let guard = self.guard.as_ref()?;
+        Some(Arc::clone(&guard.authorities) as Arc<dyn Follow>)
+    }
+
+    /// Who a call with these header fields comes from, on a connection whose client certificate, if
+    /// it had one, is `certificate`'s. A key or token goes before the certificate.
+    ///
+    /// # Errors
+    /// `Unauthenticated` for credentials that are nobody's, or more than one.
+    pub fn identify(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&Arc<Principal>>,
+    ) -> Result<Identity> {
+        let Some(guard) = &self.guard else {
+            return Ok(Identity::Anonymous);
+        };
+        match credential(headers, guard.header.as_ref(), guard.credential_byte_size)? {
+            Some(credential) => {
+                let authorities = guard.authorities.load();
+                let principal = authorities.identify(credential, SystemTime::now())?;
+                Ok(Identity::Known(principal))
+            }
+            None => Ok(certificate.map_or(Identity::Anonymous, |principal| {
+                Identity::Known(Arc::clone(principal))
+            })),
         }
     }
 
@@ -49,9 +130,9 @@ impl Gate {
     /// # Errors
     /// As [`Gate::admit`].
     pub fn check(&self, identity: &Identity, verb: Verb, model: &str) -> Result<()> {
-        match &self.policy {
+        match &self.guard {
             None => Ok(()),
-            Some(policy) => policy
+            Some(guard) => guard
                 .decide(identity, verb, model)
                 .map_err(|refusal| refused(identity, verb, model, refusal)),
         }
@@ -60,10 +141,31 @@ impl Gate {
     /// Whether `identity` may do `verb` with `model`: for lists, which leave out what the caller
     /// may not see.
     pub fn allows(&self, identity: &Identity, verb: Verb, model: &str) -> bool {
-        self.policy
+        self.guard
             .as_ref()
-            .is_none_or(|policy| policy.decide(identity, verb, model).is_ok())
+            .is_none_or(|guard| guard.decide(identity, verb, model).is_ok())
     }
+}
+
+impl Guard {
+    fn decide(&self, identity: &Identity, verb: Verb, model: &str) -> Result<(), Refusal> {
+        self.authorities.load().policy.decide(identity, verb, model)
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName, AuthError> {
+    HeaderName::try_from(name).map_err(|error| AuthError::Content {
+        place: "auth.header".to_owned(),
+        reason: format!("{name:?}: {error}"),
+    })
 }
 
 fn refused(identity: &Identity, verb: Verb, model: &str, refusal: Refusal) -> Error {
@@ -92,7 +194,7 @@ const MODEL_EXCERPT: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{admission::Policy, error::ErrorKind};
 
     #[test]
     fn an_open_gate_lets_everybody_do_everything() {

@@ -18,6 +18,8 @@ pub struct Limits {
     pub json_depth: usize,
     /// Bytes of all HTTP header fields, or of gRPC metadata.
     pub header_byte_size: usize,
+    /// Bytes of an API key or token.
+    pub credential_byte_size: usize,
     /// Inputs, and likewise outputs, that one request may name.
     pub tensors_per_request: usize,
     /// Dimensions of one tensor.
@@ -52,6 +54,7 @@ impl Default for Limits {
             json_byte_size: 64 << 20,
             json_depth: 100,
             header_byte_size: 64 << 10,
+            credential_byte_size: 8 << 10,
             tensors_per_request: 1024,
             dims_per_tensor: 32,
             parameters: 256,

@@ -1,6 +1,7 @@
 //! What is let in: the gate, which every call passes, the policy that it asks, and the limits on
 //! everything that a client controls. Knows no protocol: the doors say who calls and what for.
 
+pub mod auth;
 mod gate;
 mod identity;
 mod limits;

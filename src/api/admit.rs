@@ -5,6 +5,8 @@
 
 use std::{ops::Deref, sync::Arc};
 
+use hyper::HeaderMap;
+
 use super::Api;
 use crate::{
     admission::{Identity, Permit, Verb},
@@ -54,6 +56,20 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(api: Arc<Api>, identity: Identity) -> Self {
         Self { api, identity }
+    }
+
+    /// Finds out who it is; before, it is nobody.
+    ///
+    /// # Errors
+    /// As [`crate::admission::Gate::identify`].
+    pub(super) fn identify(&mut self, headers: &HeaderMap) -> Result<()> {
+        self.identity = self.api.gate.identify(headers, None)?;
+        Ok(())
+    }
+
+    /// Who it is.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Has the gate let one act in; an empty `model` is the server itself, or of all models those

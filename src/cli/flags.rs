@@ -132,6 +132,23 @@ pub(super) struct ServeFlags {
     )]
     allow_client_shm: Option<bool>,
 
+    /// Let in callers whose API key is in this file.
+    #[arg(
+        long,
+        env = "DESPINA_AUTH_KEYS",
+        value_name = "FILE",
+        help_heading = "Security"
+    )]
+    auth_keys: Option<PathBuf>,
+    /// Let callers do what the policy in this file allows.
+    #[arg(
+        long,
+        env = "DESPINA_AUTH_POLICY",
+        value_name = "FILE",
+        help_heading = "Security"
+    )]
+    auth_policy: Option<PathBuf>,
+
     /// libonnxruntime's file; otherwise it is looked for.
     #[arg(
         long,
@@ -218,6 +235,12 @@ impl ServeFlags {
             self.grpc_infer_response_compression_level,
         );
         set(&mut config.shared_memory.enabled, self.allow_client_shm);
+        if self.auth_keys.is_some() {
+            config.auth.keys.clone_from(&self.auth_keys);
+        }
+        if self.auth_policy.is_some() {
+            config.auth.policy.clone_from(&self.auth_policy);
+        }
         if self.onnxruntime_library.is_some() {
             config
                 .onnxruntime

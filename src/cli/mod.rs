@@ -10,6 +10,7 @@
 mod banner;
 mod check;
 mod flags;
+mod key;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use self::flags::ServeFlags;
+use self::{flags::ServeFlags, key::KeyCommand};
 use crate::backend::onnxruntime;
 
 /// A GPU-first inference server for many models at once.
@@ -60,12 +61,16 @@ enum Command {
               value_parser = flags::boolean, action = clap::ArgAction::Set, default_value = "true")]
         onnxruntime_download: bool,
     },
+    /// Make API keys for a server with authentication.
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// Runs the program; the exit code is the process's.
 pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(flags) => serve::run(&flags),
+        Command::Key(command) => key::run(&command),
         Command::Check {
             repository,
             onnxruntime_library,

@@ -2,18 +2,17 @@
 //! Environment and flags are laid over it by `cli`; this room knows only the file and the rules
 //! that concern more than one room.
 
-mod file;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::file::{FileError, from_yaml, read};
+pub use crate::strict_yaml::FileError;
 use crate::{
     admission, api::ResponseCompression, backend::onnxruntime, repository, scheduler,
-    shared_memory, telemetry::logging,
+    shared_memory, strict_yaml, telemetry::logging,
 };
 
 /// Everything that can be set.
@@ -40,6 +39,8 @@ pub struct Config {
     pub onnxruntime: onnxruntime::Config,
     /// Tensors in memory that clients share.
     pub shared_memory: shared_memory::Config,
+    /// Who callers are, and what they may do.
+    pub auth: admission::auth::Config,
     /// Bounds on what clients may send.
     pub limits: admission::Limits,
     /// Logs.
@@ -87,6 +88,7 @@ impl Default for Config {
             queue: scheduler::Config::default(),
             onnxruntime: onnxruntime::Config::default(),
             shared_memory: shared_memory::Config::default(),
+            auth: admission::auth::Config::default(),
             limits: admission::Limits::default(),
             log: logging::Config::default(),
             exit_on_error: false,
@@ -119,6 +121,14 @@ impl Default for Models {
             default_max_batch_size: 4,
         }
     }
+}
+
+/// Reads `server.yaml`; what it does not set keeps its default.
+///
+/// # Errors
+/// If it cannot be read or holds anything unknown.
+pub fn read(path: &Path) -> Result<Config, FileError> {
+    strict_yaml::read(path)
 }
 
 impl Config {

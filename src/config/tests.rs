@@ -1,11 +1,12 @@
 use super::*;
+use crate::strict_yaml::parse;
 
 const WRITTEN_OUT: &str = include_str!("../../config/server.yaml");
 
 #[test]
 fn the_shipped_file_writes_out_every_default() {
     assert_eq!(
-        from_yaml(WRITTEN_OUT, "server.yaml").unwrap(),
+        parse::<Config>(WRITTEN_OUT, "server.yaml").unwrap(),
         Config::default()
     );
     let written: serde_yaml::Value = serde_yaml::from_str(WRITTEN_OUT).unwrap();
@@ -25,12 +26,15 @@ fn paths(value: &serde_yaml::Value, at: &str) -> std::collections::BTreeSet<Stri
 
 #[test]
 fn an_empty_file_is_the_defaults() {
-    assert_eq!(from_yaml("# nothing\n", "f").unwrap(), Config::default());
+    assert_eq!(
+        parse::<Config>("# nothing\n", "f").unwrap(),
+        Config::default()
+    );
 }
 
 #[test]
 fn what_a_file_leaves_out_keeps_its_default() {
-    let config = from_yaml("http:\n  port: 9000\n", "f").unwrap();
+    let config: Config = parse("http:\n  port: 9000\n", "f").unwrap();
     assert_eq!(config.http.port, 9000);
     assert_eq!(config.http.address, "127.0.0.1");
     assert_eq!(config.grpc, Config::default().grpc);
@@ -38,7 +42,7 @@ fn what_a_file_leaves_out_keeps_its_default() {
 
 #[test]
 fn an_unknown_key_is_named_with_its_place_and_the_nearest_valid_one() {
-    let error = from_yaml("id: x\nhttp:\n  prot: 1\n", "server.yaml")
+    let error = parse::<Config>("id: x\nhttp:\n  prot: 1\n", "server.yaml")
         .unwrap_err()
         .to_string();
     assert!(
@@ -50,7 +54,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_valid_one() {
 
 #[test]
 fn a_mistyped_value_is_named_with_its_place() {
-    let error = from_yaml("http:\n  port: many\n", "f")
+    let error = parse::<Config>("http:\n  port: many\n", "f")
         .unwrap_err()
         .to_string();
     assert!(

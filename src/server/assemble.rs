@@ -1,8 +1,8 @@
 //! Builds every room once and hands each what it may know. The only place that knows them all.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{
     admission::Gate,
@@ -13,12 +13,16 @@ use crate::{
     },
     config::Config,
     device::Inventory,
+    follow::Follower,
     model::{Loader, LoaderConfig},
     model_config::Environment,
     repository::{self, Registry, Repository},
     shared_memory::Regions,
     telemetry::logging::Logging,
 };
+
+/// How often files that are followed are looked at.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a server is made of.
 pub struct Rooms {
@@ -28,6 +32,8 @@ pub struct Rooms {
     pub repository: Repository,
     /// The model versions there are.
     pub registry: Arc<Registry>,
+    /// Reads keys, policy and certificates again when their files change.
+    pub follower: Follower,
 }
 
 /// Builds the rooms and starts the control loop.
@@ -35,6 +41,10 @@ pub struct Rooms {
 /// # Errors
 /// If a repository is not there or its settings contradict each other.
 pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
+    let gate = Gate::new(&config.auth, &config.limits).context("auth")?;
+    let followed = gate.followed().into_iter().collect();
+    let follower =
+        Follower::start(FOLLOW_INTERVAL, followed).context("no thread to follow files")?;
     let registry = Arc::new(Registry::default());
     let inventory = Inventory::probe();
     tell(&inventory);
@@ -45,7 +55,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     };
     let repository = Repository::start(&settings, Arc::clone(&registry), loader)?;
     let api = Api {
-        gate: Gate::open(),
+        gate,
         interior: Interior::new(
             Arc::clone(&registry),
             repository.clone(),
@@ -67,6 +77,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         api: Arc::new(api),
         repository,
         registry,
+        follower,
     })
 }
 

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -26,9 +26,13 @@ pub struct Server {
     /// Where metrics are.
     pub metrics: SocketAddr,
     child: Child,
+    /// What the server has written to stderr so far.
+    log: Log,
     /// What the server wrote to stderr, once it has closed it, that is, has ended.
     stderr: mpsc::Receiver<String>,
 }
+
+type Log = Arc<Mutex<Vec<u8>>>;
 
 /// How a server ended.
 #[derive(Clone, Debug)]
@@ -68,13 +72,15 @@ impl Server {
         prepare(&mut command);
         let mut child = command.spawn().expect("start the server");
         let ready = ready_addresses(child.stdout.take().expect("stdout"));
-        let stderr = everything(child.stderr.take().expect("stderr"));
+        let log = Log::default();
+        let stderr = everything(child.stderr.take().expect("stderr"), Arc::clone(&log));
         match ready.recv_timeout(PATIENCE) {
             Ok([http, grpc, metrics]) => Self {
                 http,
                 grpc,
                 metrics,
                 child,
+                log,
                 stderr,
             },
             Err(reason) => {
@@ -94,6 +100,11 @@ impl Server {
     /// Whether `GET /v2/health/ready` answers 200.
     pub fn is_ready(&self) -> bool {
         call(self.http, "GET", "/v2/health/ready", "").is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// What it has written to stderr so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().expect("log")).into_owned()
     }
 
     /// Sends SIGTERM.
@@ -167,11 +178,15 @@ fn address(url: &str) -> Option<SocketAddr> {
     rest.split('/').next()?.parse().ok()
 }
 
-fn everything(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+/// Reads a stream into `log`; sends all of it at its end.
+fn everything(mut stream: impl Read + Send + 'static, log: Log) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
+        let mut piece = vec![0; 1 << 16];
+        while let Ok(length @ 1..) = stream.read(&mut piece) {
+            log.lock().expect("log").extend_from_slice(&piece[..length]);
+        }
+        let bytes = log.lock().expect("log");
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     receiver

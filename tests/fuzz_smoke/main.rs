@@ -8,6 +8,7 @@
     clippy::unwrap_used
 )]
 
+mod auth;
 #[path = "../../fuzz/bodies/config.rs"]
 mod config;
 mod http;

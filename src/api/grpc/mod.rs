@@ -14,12 +14,18 @@ mod shared_memory;
 mod tests;
 mod unary;
 
-use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::net::TcpListener;
-use tonic::{Status, body::Body, codegen::Service};
+use tonic::{Extensions, Request, Status, body::Body, codegen::Service};
 
 use super::{
     Api,
@@ -53,13 +59,18 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 struct Door(Arc<Api>);
 
 impl Door {
-    fn caller(&self) -> Caller {
-        Caller::new(Arc::clone(&self.0), Identity::Anonymous)
+    /// Who a call with these extensions comes from, as [`Services::respond`] found out.
+    fn caller(&self, extensions: &Extensions) -> Caller {
+        let identity = extensions.get().cloned().unwrap_or_default();
+        Caller::new(Arc::clone(&self.0), identity)
     }
 
     /// The answer to a call that this server does not have.
-    fn refuse(&self, extension: &str) -> Status {
-        status::grpc(&control::refuse(&self.caller(), extension))
+    fn refuse<T>(&self, request: &Request<T>, extension: &str) -> Status {
+        status::grpc(&control::refuse(
+            &self.caller(request.extensions()),
+            extension,
+        ))
     }
 }
 
@@ -112,10 +123,17 @@ impl Services {
         }
     }
 
-    fn respond(&self, request: http::Request<Incoming>) -> BoxFuture<http::Response<Body>> {
+    fn respond(&self, mut request: http::Request<Incoming>) -> BoxFuture<http::Response<Body>> {
+        let mut caller = self.door.caller(&Extensions::new());
+        if let Err(error) = caller.identify(request.headers()) {
+            return Box::pin(ready(status::grpc(&error).into_http()));
+        }
+        if *caller.identity() != Identity::Anonymous {
+            request.extensions_mut().insert(caller.identity().clone());
+        }
         match request.uri().path() {
-            unary::MODEL_INFER => Box::pin(unary::model_infer(self.door.caller(), request)),
-            load::MODEL_LOAD => Box::pin(load::model_load(self.door.caller(), request)),
+            unary::MODEL_INFER => Box::pin(unary::model_infer(caller, request)),
+            load::MODEL_LOAD => Box::pin(load::model_load(caller, request)),
             path if path.starts_with("/grpc.health.v1.Health/") => {
                 answer(self.health.clone(), request)
             }

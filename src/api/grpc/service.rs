@@ -39,8 +39,12 @@ pub(super) fn started() -> Option<Instant> {
 
 #[async_trait]
 impl Health for Door {
-    async fn check(&self, _: Request<HealthCheckRequest>) -> Reply<HealthCheckResponse> {
-        reply("Check", started(), control::health(&self.caller()))
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Reply<HealthCheckResponse> {
+        reply(
+            "Check",
+            started(),
+            control::health(&self.caller(request.extensions())),
+        )
     }
 }
 
@@ -52,7 +56,7 @@ impl GrpcInferenceService for Door {
         request: Request<pb::ModelInferRequest>,
     ) -> Reply<pb::ModelInferResponse> {
         let started = started();
-        let caller = self.caller();
+        let caller = self.caller(request.extensions());
         let result = infer::infer(&caller, request.into_inner()).await;
         reply("ModelInfer", started, result)
     }
@@ -62,30 +66,30 @@ impl GrpcInferenceService for Door {
 
     async fn model_stream_infer(
         &self,
-        _: Request<Streaming<pb::ModelInferRequest>>,
+        request: Request<Streaming<pb::ModelInferRequest>>,
     ) -> Reply<Self::ModelStreamInferStream> {
-        Err(self.refuse("ModelStreamInfer"))
+        Err(self.refuse(&request, "ModelStreamInfer"))
     }
 
     async fn server_live(
         &self,
-        _: Request<pb::ServerLiveRequest>,
+        request: Request<pb::ServerLiveRequest>,
     ) -> Reply<pb::ServerLiveResponse> {
         reply(
             "ServerLive",
             started(),
-            control::server_live(&self.caller()),
+            control::server_live(&self.caller(request.extensions())),
         )
     }
 
     async fn server_ready(
         &self,
-        _: Request<pb::ServerReadyRequest>,
+        request: Request<pb::ServerReadyRequest>,
     ) -> Reply<pb::ServerReadyResponse> {
         reply(
             "ServerReady",
             started(),
-            control::server_ready(&self.caller()),
+            control::server_ready(&self.caller(request.extensions())),
         )
     }
 
@@ -97,15 +101,15 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelReady",
             started,
-            control::model_ready(&self.caller(), request.get_ref()),
+            control::model_ready(&self.caller(request.extensions()), request.get_ref()),
         )
     }
 
     async fn server_metadata(
         &self,
-        _: Request<pb::ServerMetadataRequest>,
+        request: Request<pb::ServerMetadataRequest>,
     ) -> Reply<pb::ServerMetadataResponse> {
-        let result = control::server_metadata(&self.caller());
+        let result = control::server_metadata(&self.caller(request.extensions()));
         reply("ServerMetadata", started(), result)
     }
 
@@ -117,7 +121,7 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelMetadata",
             started,
-            control::model_metadata(&self.caller(), request.get_ref()),
+            control::model_metadata(&self.caller(request.extensions()), request.get_ref()),
         )
     }
 
@@ -129,7 +133,7 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelConfig",
             started,
-            control::model_config(&self.caller(), request.get_ref()),
+            control::model_config(&self.caller(request.extensions()), request.get_ref()),
         )
     }
 
@@ -141,7 +145,7 @@ impl GrpcInferenceService for Door {
         reply(
             "ModelStatistics",
             started,
-            control::statistics(&self.caller(), request.get_ref()),
+            control::statistics(&self.caller(request.extensions()), request.get_ref()),
         )
     }
 
@@ -150,7 +154,7 @@ impl GrpcInferenceService for Door {
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Reply<pb::RepositoryIndexResponse> {
         let started = started();
-        let result = control::index(&self.caller(), request.get_ref()).await;
+        let result = control::index(&self.caller(request.extensions()), request.get_ref()).await;
         reply("RepositoryIndex", started, result)
     }
 
@@ -160,7 +164,7 @@ impl GrpcInferenceService for Door {
         request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Reply<pb::RepositoryModelLoadResponse> {
         let started = started();
-        let caller = self.caller();
+        let caller = self.caller(request.extensions());
         let result = control::load(&caller, request.into_inner()).await;
         reply("RepositoryModelLoad", started, result)
     }
@@ -170,7 +174,7 @@ impl GrpcInferenceService for Door {
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Reply<pb::RepositoryModelUnloadResponse> {
         let started = started();
-        let caller = self.caller();
+        let caller = self.caller(request.extensions());
         let result = control::unload(&caller, request.into_inner()).await;
         reply("RepositoryModelUnload", started, result)
     }
@@ -180,7 +184,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::SystemSharedMemoryStatusRequest>,
     ) -> Reply<pb::SystemSharedMemoryStatusResponse> {
         let started = started();
-        let result = shared_memory::system_status(&self.caller(), request.get_ref());
+        let result =
+            shared_memory::system_status(&self.caller(request.extensions()), request.get_ref());
         reply("SystemSharedMemoryStatus", started, result)
     }
 
@@ -189,7 +194,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::SystemSharedMemoryRegisterRequest>,
     ) -> Reply<pb::SystemSharedMemoryRegisterResponse> {
         let started = started();
-        let result = shared_memory::register_system(&self.caller(), request.get_ref());
+        let result =
+            shared_memory::register_system(&self.caller(request.extensions()), request.get_ref());
         reply("SystemSharedMemoryRegister", started, result)
     }
 
@@ -198,7 +204,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::SystemSharedMemoryUnregisterRequest>,
     ) -> Reply<pb::SystemSharedMemoryUnregisterResponse> {
         let started = started();
-        let result = shared_memory::unregister_system(&self.caller(), request.get_ref());
+        let result =
+            shared_memory::unregister_system(&self.caller(request.extensions()), request.get_ref());
         reply("SystemSharedMemoryUnregister", started, result)
     }
 
@@ -207,7 +214,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::CudaSharedMemoryStatusRequest>,
     ) -> Reply<pb::CudaSharedMemoryStatusResponse> {
         let started = started();
-        let result = shared_memory::cuda_status(&self.caller(), request.get_ref());
+        let result =
+            shared_memory::cuda_status(&self.caller(request.extensions()), request.get_ref());
         reply("CudaSharedMemoryStatus", started, result)
     }
 
@@ -216,7 +224,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::CudaSharedMemoryRegisterRequest>,
     ) -> Reply<pb::CudaSharedMemoryRegisterResponse> {
         let started = started();
-        let result = shared_memory::register_cuda(&self.caller(), request.get_ref());
+        let result =
+            shared_memory::register_cuda(&self.caller(request.extensions()), request.get_ref());
         reply("CudaSharedMemoryRegister", started, result)
     }
 
@@ -225,15 +234,16 @@ impl GrpcInferenceService for Door {
         request: Request<pb::CudaSharedMemoryUnregisterRequest>,
     ) -> Reply<pb::CudaSharedMemoryUnregisterResponse> {
         let started = started();
-        let result = shared_memory::unregister_cuda(&self.caller(), request.get_ref());
+        let result =
+            shared_memory::unregister_cuda(&self.caller(request.extensions()), request.get_ref());
         reply("CudaSharedMemoryUnregister", started, result)
     }
 
     async fn trace_setting(
         &self,
-        _: Request<pb::TraceSettingRequest>,
+        request: Request<pb::TraceSettingRequest>,
     ) -> Reply<pb::TraceSettingResponse> {
-        Err(self.refuse("trace"))
+        Err(self.refuse(&request, "trace"))
     }
 
     async fn log_settings(
@@ -241,7 +251,8 @@ impl GrpcInferenceService for Door {
         request: Request<pb::LogSettingsRequest>,
     ) -> Reply<pb::LogSettingsResponse> {
         let started = started();
-        let result = settings::logging(&self.caller(), request.into_inner());
+        let caller = self.caller(request.extensions());
+        let result = settings::logging(&caller, request.into_inner());
         reply("LogSettings", started, result)
     }
 }

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use hyper::{
     Response, StatusCode,
-    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE},
 };
 
 use super::json_response::push_string;
 use crate::{
     api::{body::Chunks, compression::Encoding, status},
-    error::Error,
+    error::{Error, ErrorKind},
 };
 
 /// Bytes of the JSON part of a body that also holds binary tensors.
@@ -72,6 +72,10 @@ pub(in crate::api) fn error(error: &Error) -> Response<Chunks> {
     if error.reason() == ENCODING {
         let names = HeaderValue::from_static(Encoding::NAMES);
         response.headers_mut().insert(ACCEPT_ENCODING, names);
+    }
+    if error.kind() == ErrorKind::Unauthenticated {
+        let bearer = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
     }
     response
 }

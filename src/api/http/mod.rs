@@ -81,10 +81,10 @@ pub(super) fn protocol(limits: &Limits) -> http1::Builder {
 }
 
 /// Answers one request. Dropping the future cancels the inference that it may be waiting for.
-async fn respond(caller: Caller, request: Request<Incoming>) -> Response<Chunks> {
+async fn respond(mut caller: Caller, request: Request<Incoming>) -> Response<Chunks> {
     let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
     let (parts, mut body) = request.into_parts();
-    let mut response = dispatch(&caller, &parts, &mut body)
+    let mut response = dispatch(&mut caller, &parts, &mut body)
         .await
         .unwrap_or_else(|error| answer::error(&error));
     if !body.is_end_stream() && !discard(&caller, &parts, &mut body).await {
@@ -108,7 +108,12 @@ async fn discard(api: &Api, parts: &Parts, body: &mut Incoming) -> bool {
     is_coming && api.patience().discard(body, limit).await
 }
 
-async fn dispatch(caller: &Caller, parts: &Parts, body: &mut Incoming) -> Result<Response<Chunks>> {
+async fn dispatch(
+    caller: &mut Caller,
+    parts: &Parts,
+    body: &mut Incoming,
+) -> Result<Response<Chunks>> {
+    caller.identify(&parts.headers)?;
     let Some(route) = Route::new(parts.uri.path())? else {
         return Ok(answer::fault(StatusCode::NOT_FOUND, "Not Found"));
     };

@@ -6,7 +6,7 @@ mod host;
 use std::{future::Future, sync::Arc};
 
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::Incoming,
     header::{CONTENT_TYPE, HeaderValue},
     service::service_fn,
@@ -40,7 +40,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<O
         let service = service_fn(move |request| {
             let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
             in_flight.clone().count(async move {
-                respond(&Caller::new(api, Identity::Anonymous), &cpu, &request)
+                respond(Caller::new(api, Identity::Anonymous), &cpu, &request)
             })
         });
         protocol.serve_connection(stream, service)
@@ -48,12 +48,14 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<O
     .await;
 }
 
-fn respond(caller: &Caller, cpu: &CpuMeter, request: &Request<Incoming>) -> Response<Chunks> {
+fn respond(mut caller: Caller, cpu: &CpuMeter, request: &Request<Incoming>) -> Response<Chunks> {
     let (status, page) = match (request.uri().path(), request.method()) {
-        ("/metrics" | "/metrics/", &Method::GET) => match admitted_page(caller, cpu) {
-            Ok(page) => (StatusCode::OK, page),
-            Err(error) => return answer::error(&error),
-        },
+        ("/metrics" | "/metrics/", &Method::GET) => {
+            match admitted_page(&mut caller, request.headers(), cpu) {
+                Ok(page) => (StatusCode::OK, page),
+                Err(error) => return answer::error(&error),
+            }
+        }
         ("/metrics" | "/metrics/", _) => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
         _ => (StatusCode::NOT_FOUND, String::new()),
     };
@@ -67,7 +69,8 @@ fn respond(caller: &Caller, cpu: &CpuMeter, request: &Request<Incoming>) -> Resp
     response
 }
 
-fn admitted_page(caller: &Caller, cpu: &CpuMeter) -> Result<String> {
+fn admitted_page(caller: &mut Caller, headers: &HeaderMap, cpu: &CpuMeter) -> Result<String> {
+    caller.identify(headers)?;
     let api = caller.admit(Verb::Metrics, "")?;
     Ok(page(&api, cpu))
 }
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn every_family_is_announced_even_without_models() {
-        let page = admitted_page(&caller(), &CpuMeter::default()).unwrap();
+        let page = admitted_page(&mut caller(), &HeaderMap::new(), &CpuMeter::default()).unwrap();
         for family in [
             "nv_inference_request_success counter",
             "nv_inference_request_failure counter",

@@ -1,14 +1,14 @@
-//! Reading `server.yaml`. An unknown or mistyped key is an error with line, column and the nearest
-//! valid key, never ignored.
+//! Reading settings from YAML files, strictly: an unknown or mistyped key is an error with line,
+//! column and the nearest valid key, never ignored. Knows no setting itself.
 
 use std::{fs, path::Path};
 
-use super::Config;
+use serde::de::DeserializeOwned;
 
-/// Larger files are not configurations.
+/// Larger files are not settings.
 const MAX_BYTE_SIZE: u64 = 1 << 20;
 
-/// Why a configuration file was refused.
+/// Why a file was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be read.
@@ -33,11 +33,11 @@ pub enum FileError {
     },
 }
 
-/// Reads a configuration file; what it does not set keeps its default.
+/// Reads a file; what it does not set keeps its default.
 ///
 /// # Errors
 /// If it cannot be read or holds anything unknown.
-pub fn read(path: &Path) -> Result<Config, FileError> {
+pub fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, FileError> {
     let file = path.display().to_string();
     let unreadable = |reason: String| FileError::Unreadable {
         file: file.clone(),
@@ -52,19 +52,19 @@ pub fn read(path: &Path) -> Result<Config, FileError> {
         )));
     }
     let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    from_yaml(&text, &file)
+    parse(&text, &file)
 }
 
-/// Reads a configuration text; `file` is for messages.
+/// Reads a text; `file` is for messages.
 ///
 /// # Errors
 /// If it holds anything unknown.
-pub fn from_yaml(text: &str, file: &str) -> Result<Config, FileError> {
+pub fn parse<T: DeserializeOwned + Default>(text: &str, file: &str) -> Result<T, FileError> {
     if text
         .lines()
         .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
     {
-        return Ok(Config::default());
+        return Ok(T::default());
     }
     serde_yaml::from_str(text).map_err(|error| {
         let (line, column) = error

@@ -1,0 +1,15 @@
+//! Who may do what, on the running server: keys, tokens, the policy, and their files while they
+//! change.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod keys;
+mod rig;
+mod tokens;
