@@ -3,7 +3,7 @@
 //! ready, and resident memory. Every answer is checked byte by byte.
 //!
 //! ```text
-//! cargo bench --bench overhead [-- [--quick] [--seconds N] [--only http|grpc]]
+//! cargo bench --bench overhead [-- [--quick] [--seconds N] [--only http|grpc] [--model NAME] [--in-flight N]]
 //! ```
 //!
 //! Prints Markdown. The rows named `floor` are a bare TCP server that is sent the bytes of the same
@@ -65,6 +65,12 @@ struct Arguments {
     /// Measure one protocol only.
     #[arg(long)]
     only: Option<Protocol>,
+    /// Measure one model only.
+    #[arg(long)]
+    model: Option<String>,
+    /// Measure with so many requests in flight only.
+    #[arg(long)]
+    in_flight: Option<usize>,
     /// What cargo adds when it runs a benchmark, and leaves out when it runs tests.
     #[arg(long, hide = true)]
     bench: bool,
@@ -103,28 +109,43 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     report::print_setting(&plan);
     report::print_header();
+    let is_whole = arguments.model.is_none() && arguments.in_flight.is_none();
     let mut bench = Bench {
         plan,
+        concurrency: arguments
+            .in_flight
+            .map_or_else(|| CONCURRENCY.to_vec(), |count| vec![count]),
+        model: arguments.model,
         floor: BTreeMap::new(),
     };
     bench.measure_floor()?;
     let loaded = bench.measure_server(&write_models(folder.path())?, arguments.only)?;
-    measure_start_and_memory(&folder.path().join("empty"), loaded)
+    if is_whole {
+        measure_start_and_memory(&folder.path().join("empty"), loaded)?;
+    }
+    Ok(())
 }
 
 /// The load's cases, in the order in which they are printed.
 struct Bench {
     plan: Plan,
+    concurrency: Vec<usize>,
+    /// The only model that is measured; `None` for all.
+    model: Option<String>,
     /// The floor's server CPU time per request, by tensor byte size and requests in flight.
     floor: BTreeMap<(usize, usize), Duration>,
 }
 
 impl Bench {
     fn measure_floor(&mut self) -> Result<()> {
+        let measured_sizes: Vec<_> = self.models().map(Model::byte_size).collect();
         for model in [&model::IDENTITY_SMALL, &model::IDENTITY_LARGE] {
+            if !measured_sizes.contains(&model.byte_size()) {
+                continue;
+            }
             let floor = Floor::start(model)?;
             let client = http::HttpClient::new(floor.address, model);
-            for concurrency in CONCURRENCY {
+            for concurrency in self.concurrency.clone() {
                 let measured = load::measure(&client, concurrency, &self.plan, &floor.process)?;
                 let case = (model.byte_size(), concurrency);
                 self.floor.insert(case, measured.server_cpu);
@@ -137,7 +158,7 @@ impl Bench {
     /// Returns the server's resident memory in bytes after all of it.
     fn measure_server(&self, repository: &Path, only: Option<Protocol>) -> Result<u64> {
         let server = Server::start(repository)?;
-        for model in &model::ALL {
+        for model in self.models() {
             if only != Some(Protocol::Grpc) {
                 let client = http::HttpClient::new(server.http, model);
                 self.measure("http", &client, model, &server.process)?;
@@ -150,6 +171,12 @@ impl Bench {
         server.process.resident_byte_size()
     }
 
+    fn models(&self) -> impl Iterator<Item = &'static Model> {
+        let only = self.model.as_deref();
+        let all = model::ALL.iter();
+        all.filter(move |model| only.is_none_or(|name| name == model.name))
+    }
+
     fn measure<C: Client>(
         &self,
         protocol: &str,
@@ -157,7 +184,7 @@ impl Bench {
         model: &Model,
         server: &Process,
     ) -> Result<()> {
-        for concurrency in CONCURRENCY {
+        for &concurrency in &self.concurrency {
             let measured = load::measure(client, concurrency, &self.plan, server)
                 .with_context(|| format!("{protocol}, {}, {concurrency} in flight", model.name))?;
             self.print(protocol, model.name, model, concurrency, &measured);
