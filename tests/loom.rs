@@ -160,7 +160,7 @@ fn no_waiter_sleeps_while_there_is_work() {
             .map(|_| {
                 let handoff = Arc::clone(&handoff);
                 // Ends only if it gets an item: a lost wake-up is a deadlock, which loom reports.
-                thread::spawn(move || handoff.take(|queue, _| pop(queue)).unwrap())
+                thread::spawn(move || handoff.take((), |queue, _| pop(queue)).unwrap().0)
             })
             .collect();
         assert!(push(&handoff, 1));
@@ -178,7 +178,7 @@ fn what_is_left_after_a_take_wakes_the_next_waiter() {
         let waiters: Vec<_> = (0..2)
             .map(|_| {
                 let handoff = Arc::clone(&handoff);
-                thread::spawn(move || handoff.take(|queue, _| pop(queue)).unwrap())
+                thread::spawn(move || handoff.take((), |queue, _| pop(queue)).unwrap().0)
             })
             .collect();
         // Both at once, and only one notification for them.
@@ -197,7 +197,7 @@ fn a_close_beside_a_push_loses_nothing_and_wakes_everybody() {
             let handoff = Arc::clone(&handoff);
             thread::spawn(move || {
                 let mut count = 0;
-                while handoff.take(|queue, _| pop(queue)).is_some() {
+                while handoff.take((), |queue, _| pop(queue)).is_some() {
                     count += 1;
                 }
                 count
@@ -223,7 +223,7 @@ fn whoever_takes_something_out_in_between_takes_it_once_and_loses_no_wake_up() {
         let handoff = Arc::new(Handoff::new(Vec::new()));
         let waiter = {
             let handoff = Arc::clone(&handoff);
-            thread::spawn(move || usize::from(handoff.take(|queue, _| pop(queue)).is_some()))
+            thread::spawn(move || usize::from(handoff.take((), |queue, _| pop(queue)).is_some()))
         };
         let remover = {
             let handoff = Arc::clone(&handoff);
@@ -235,5 +235,86 @@ fn whoever_takes_something_out_in_between_takes_it_once_and_loses_no_wake_up() {
             assert!(push(&handoff, 2), "for the waiter, who got nothing");
         }
         assert_eq!(waiter.join().unwrap(), 1);
+    });
+}
+
+/// Works on what is there until it is told to end; the seat counts what was done at it.
+fn work(handoff: &Handoff<Vec<usize>, usize>) -> usize {
+    let (mut seat, mut taken) = (0, 0);
+    while let Some((_, next)) = handoff.take(seat, |queue, _| pop(queue)) {
+        taken += 1;
+        seat = next + 1;
+    }
+    taken
+}
+
+#[test]
+fn what_is_pushed_while_the_only_seat_is_lent_is_taken_when_it_is_back() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiter = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || {
+                // Ends only if it gets an item and a seat.
+                handoff.take(0, |queue, _| pop(queue)).unwrap()
+            })
+        };
+        let borrower = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || {
+                handoff
+                    .lend(|queue, _| queue.is_empty())
+                    .is_some_and(|mut lent| lent.seat().map(|seat| *seat += 1).is_some())
+            })
+        };
+        assert!(handoff.push(7, Vec::push).is_ok());
+        let (item, seat) = waiter.join().unwrap();
+        let borrowed = borrower.join().unwrap();
+        assert_eq!(item, 7);
+        // It may have been borrowed after the waiter was done with it, but then there is none.
+        assert_eq!(seat, usize::from(borrowed), "both used the same seat");
+    });
+}
+
+#[test]
+fn a_close_waits_for_the_seat_that_is_lent_and_loses_nothing() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiter = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || work(&handoff))
+        };
+        let user = {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || match handoff.lend(|queue, _| queue.is_empty()) {
+                Some(lent) => {
+                    drop(lent);
+                    0
+                }
+                None => usize::from(handoff.push(1, Vec::push).is_ok()),
+            })
+        };
+        handoff.close();
+        let pushed = user.join().unwrap();
+        assert_eq!(waiter.join().unwrap(), pushed);
+    });
+}
+
+#[test]
+fn one_lent_seat_does_not_stop_the_other() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let handoff = Arc::clone(&handoff);
+                thread::spawn(move || work(&handoff))
+            })
+            .collect();
+        let lent = handoff.lend(|queue, _| queue.is_empty());
+        assert!(handoff.push(1, Vec::push).is_ok());
+        drop(lent);
+        handoff.close();
+        let taken: usize = waiters.into_iter().map(|it| it.join().unwrap()).sum();
+        assert_eq!(taken, 1);
     });
 }

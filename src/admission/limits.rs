@@ -33,7 +33,7 @@ pub struct Limits {
     /// Streams (requests in flight) on one HTTP/2 connection.
     pub streams_per_connection: u32,
     /// Seconds in which an HTTP/1.1 client must have sent its header fields; idle connections are
-    /// closed after the same time.
+    /// closed after the same time, and up to a quarter more.
     pub header_timeout_seconds: u64,
     /// Seconds without a byte of a request's body after which its client is taken for gone.
     pub body_timeout_seconds: u64,

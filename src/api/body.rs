@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -149,6 +150,11 @@ impl Patience<'_> {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     {
+        // Most often it is there already, and then no timer is needed.
+        let there = poll_fn(|context| Poll::Ready(Pin::new(&mut *body).poll_frame(context))).await;
+        if let Poll::Ready(frame) = there {
+            return Ok(frame);
+        }
         let mut waited = Duration::ZERO;
         loop {
             if let Ok(frame) = timeout(STALL_TICK, body.frame()).await {

@@ -3,7 +3,8 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{self, Future},
+    mem,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -15,14 +16,19 @@ use std::{
 
 use hyper::{
     Response,
-    body::{Body, Frame, SizeHint},
+    body::{Body, Frame, Incoming, SizeHint},
     header::{CONNECTION, HeaderValue},
+    rt::bounds::Http2ServerConnExec,
+    server::conn::{http1, http2},
+    service::HttpService,
 };
-use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
 };
+
+use super::body::BoxError;
 
 /// How long to wait after a failed accept: the usual cause, no free file descriptor, takes time
 /// to pass.
@@ -43,16 +49,51 @@ pub(super) enum Farewell {
     Frame,
 }
 
+/// A connection with its protocol and what answers it.
+pub(super) trait Conversation: Future<Output = hyper::Result<()>> {
+    /// Ends it after the requests that are under way.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<S> Conversation for http1::Connection<TokioIo<TcpStream>, S>
+where
+    S: HttpService<Incoming, Error = Infallible, ResBody: Body<Error: Into<BoxError>> + 'static>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http1::Connection::graceful_shutdown(self);
+    }
+}
+
+impl<S, E> Conversation for http2::Connection<TokioIo<TcpStream>, S, E>
+where
+    S: HttpService<Incoming, Error = Infallible, ResBody: Body<Error: Into<BoxError>> + 'static>,
+    E: Http2ServerConnExec<S::Future, S::ResBody>,
+{
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        http2::Connection::graceful_shutdown(self);
+    }
+}
+
+/// How a door's connections end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    /// How their clients are told.
+    pub(super) farewell: Farewell,
+    /// How long one may be open without a request: idle, or with a head that never becomes whole.
+    /// `None` for ever.
+    pub(super) idle_limit: Option<Duration>,
+}
+
 /// Serves every connection that `listener` accepts, until `shutdown`. Then accepts no more, lets
 /// requests in flight finish, closes idle connections, and returns when all are gone. `connect`
 /// makes a conversation of a connection; it counts its requests with what it is given.
 pub(super) async fn serve<C>(
     listener: TcpListener,
-    farewell: Farewell,
+    ending: Ending,
     shutdown: impl Future<Output = ()>,
     connect: impl Fn(TokioIo<TcpStream>, InFlight) -> C,
 ) where
-    C: GracefulConnection<Error = hyper::Error> + Send + 'static,
+    C: Conversation + Send + 'static,
 {
     let (stop, stopped) = watch::channel(());
     let begin = |stream: TcpStream| {
@@ -61,7 +102,7 @@ pub(super) async fn serve<C>(
         }
         let in_flight = InFlight::default();
         let conversation = connect(TokioIo::new(stream), in_flight.clone());
-        tokio::spawn(converse(conversation, in_flight, farewell, stopped.clone()));
+        tokio::spawn(converse(conversation, in_flight, ending, stopped.clone()));
     };
     let mut shutdown = pin!(shutdown);
     loop {
@@ -92,16 +133,17 @@ pub(super) async fn serve<C>(
 async fn converse<C>(
     conversation: C,
     in_flight: InFlight,
-    farewell: Farewell,
+    ending: Ending,
     mut stopped: watch::Receiver<()>,
 ) where
-    C: GracefulConnection<Error = hyper::Error>,
+    C: Conversation,
 {
     let mut conversation = pin!(conversation);
     let ended = tokio::select! {
         biased;
         ended = conversation.as_mut() => ended,
-        _ = stopped.changed() => end(conversation, &in_flight, farewell).await,
+        _ = stopped.changed() => end(conversation, &in_flight, ending.farewell).await,
+        () = in_flight.idle_for(ending.idle_limit) => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
@@ -115,7 +157,7 @@ async fn end<C>(
     farewell: Farewell,
 ) -> Result<(), hyper::Error>
 where
-    C: GracefulConnection<Error = hyper::Error>,
+    C: Conversation,
 {
     if farewell == Farewell::Header {
         in_flight.0.closing.store(true, Ordering::Relaxed);
@@ -132,7 +174,7 @@ where
             biased;
             ended = conversation.as_mut() => return ended,
             () = tokio::time::sleep(LINGER) => {
-                let before = std::mem::replace(&mut begun, in_flight.begun());
+                let before = mem::replace(&mut begun, in_flight.begun());
                 if before == begun && in_flight.is_idle() {
                     return Ok(());
                 }
@@ -170,6 +212,27 @@ impl InFlight {
             body,
             _permit: permit,
         }))
+    }
+
+    /// Waits until no request has been in flight, and none has begun, for `limit` and at most a
+    /// quarter more. One timer for all requests of a connection: one for each costs more than it
+    /// finds out.
+    async fn idle_for(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else {
+            return future::pending().await;
+        };
+        let tick = limit / 4;
+        let (mut waited, mut begun) = (Duration::ZERO, self.begun());
+        while waited < limit {
+            tokio::time::sleep(tick).await;
+            let before = mem::replace(&mut begun, self.begun());
+            let is_idle = before == begun && self.is_idle();
+            waited = if is_idle {
+                waited + tick
+            } else {
+                Duration::ZERO
+            };
+        }
     }
 
     fn begun(&self) -> usize {
@@ -214,5 +277,56 @@ impl<B: Body + Unpin> Body for Counted<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    async fn idle_after(in_flight: &InFlight, start: Instant) -> Duration {
+        in_flight.idle_for(Some(LIMIT)).await;
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_idle_after_the_limit() {
+        let start = Instant::now();
+        let idle = idle_after(&InFlight::default(), start).await;
+        assert!((LIMIT..=LIMIT * 5 / 4).contains(&idle), "{idle:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_flight_keeps_a_connection_and_its_end_starts_the_wait() {
+        let start = Instant::now();
+        let in_flight = InFlight::default();
+        let request = in_flight.clone().count(async {
+            tokio::time::sleep(LIMIT * 10).await;
+            Response::new(http_body_util::Empty::<bytes::Bytes>::new())
+        });
+        let request = async { drop(request.await) };
+        let (idle, ()) = tokio::join!(idle_after(&in_flight, start), request);
+        let since_end = idle - LIMIT * 10;
+        assert!((LIMIT..=LIMIT * 5 / 4).contains(&since_end), "{idle:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_requests_in_between_keep_a_connection() {
+        let in_flight = InFlight::default();
+        let requests = async {
+            for _ in 0..20 {
+                tokio::time::sleep(LIMIT / 2).await;
+                let answer = async { Response::new(http_body_util::Empty::<bytes::Bytes>::new()) };
+                drop(in_flight.clone().count(answer).await);
+            }
+            Instant::now()
+        };
+        let start = Instant::now();
+        let (idle, last) = tokio::join!(idle_after(&in_flight, start), requests);
+        assert!(start + idle >= last + LIMIT, "{idle:?}");
     }
 }

@@ -64,8 +64,9 @@ pub trait Backend: Send + Sync {
     fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError>;
 }
 
-/// A loaded model on one device. Used by one thread only; `&mut` makes execution exclusive.
-pub trait Executor {
+/// A loaded model on one device. `&mut` makes execution exclusive; it is not always the thread that
+/// loaded it that executes.
+pub trait Executor: Send {
     /// Runs the batch and sets each wanted output.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 
 mod decoupled;
 mod gather;
+mod pace;
 mod scatter;
+mod seat;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-pub use self::source::BatchSource;
+pub use self::{pace::Pace, seat::Seat, source::BatchSource};
 use crate::{
     backend::{BackendError, Executor},
     inference::Statistics,
@@ -73,7 +75,7 @@ impl Instance {
                     Err(error) => return drop(report.send(Err(error))),
                 };
                 if report.send(Ok(())).is_ok() {
-                    worker::run(executor, source.as_ref(), &signature, &statistics);
+                    worker::run(Seat::new(executor, signature, statistics), source.as_ref());
                 }
             })
             .map_err(|error| {

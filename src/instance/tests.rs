@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use smallvec::smallvec;
 
-use super::{BatchSource, Instance, Signature, gather::gather, scatter::scatter};
+use super::{BatchSource, Instance, Seat, Signature, gather::gather, scatter::scatter};
 use crate::{
     backend::{BackendError, Batch, Executor},
     error::ErrorKind,
@@ -158,8 +158,8 @@ fn a_reshaped_output_gets_the_shape_that_clients_see() {
 struct Prepared(Mutex<VecDeque<Vec<Request>>>);
 
 impl BatchSource for Prepared {
-    fn next(&self) -> Option<Vec<Request>> {
-        self.0.lock().unwrap().pop_front()
+    fn next(&self, seat: Seat) -> Option<(Vec<Request>, Seat)> {
+        Some((self.0.lock().unwrap().pop_front()?, seat))
     }
 }
 

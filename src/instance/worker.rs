@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BatchSource, Signature, decoupled, gather::gather, scatter::scatter};
+use smallvec::SmallVec;
+
+use super::{BatchSource, Seat, Signature, decoupled, gather::gather, scatter::scatter};
 use crate::{
     backend::{BackendError, Executor},
     error::Error,
@@ -15,23 +17,32 @@ use crate::{
 };
 
 /// Serves `source` until it is closed and empty.
-pub(super) fn run(
-    mut executor: Box<dyn Executor>,
-    source: &dyn BatchSource,
+pub(super) fn run(mut seat: Seat, source: &dyn BatchSource) {
+    while let Some((requests, next)) = source.next(seat) {
+        seat = next;
+        seat.run(requests);
+    }
+}
+
+/// Runs the requests as one batch that begins at `start`, and answers them.
+pub(super) fn execute_and_answer<R>(
+    executor: &mut dyn Executor,
+    requests: R,
+    start: Instant,
     signature: &Arc<Signature>,
     statistics: &Arc<Statistics>,
-) {
-    while let Some(requests) = source.next() {
-        if signature.decoupled
-            && let Some(executor) = executor.decoupled()
-        {
-            decoupled::execute(executor, requests, signature, statistics);
-            continue;
-        }
-        match execute(executor.as_mut(), &requests, signature) {
-            Ok(executed) => answer(requests, executed, statistics),
-            Err(error) => fail(requests, &error.into(), statistics),
-        }
+) where
+    R: AsRef<[Request]> + IntoIterator<Item = Request>,
+{
+    if signature.decoupled
+        && let Some(executor) = executor.decoupled()
+    {
+        let requests = requests.into_iter().collect();
+        return decoupled::execute(executor, requests, signature, statistics);
+    }
+    match execute(executor, requests.as_ref(), start, signature) {
+        Ok(executed) => answer(requests, executed, statistics),
+        Err(error) => fail(requests, &error.into(), statistics),
     }
 }
 
@@ -46,9 +57,9 @@ struct Executed {
 fn execute(
     executor: &mut dyn Executor,
     requests: &[Request],
+    start: Instant,
     signature: &Signature,
 ) -> Result<Executed, BackendError> {
-    let start = Instant::now();
     let mut batch = gather(requests, signature)?;
     let gathered = Instant::now();
     // A backend that panics fails its batch, not the instance.
@@ -65,9 +76,13 @@ fn execute(
     })
 }
 
-fn answer(requests: Vec<Request>, executed: Executed, statistics: &Statistics) {
+fn answer<R>(requests: R, executed: Executed, statistics: &Statistics)
+where
+    R: AsRef<[Request]> + IntoIterator<Item = Request>,
+{
     let now = Instant::now();
-    let timings: Vec<_> = requests
+    let timings: SmallVec<[_; 1]> = requests
+        .as_ref()
         .iter()
         .map(|request| RequestTiming {
             total: now.saturating_duration_since(request.received),
@@ -76,7 +91,11 @@ fn answer(requests: Vec<Request>, executed: Executed, statistics: &Statistics) {
         .collect();
     // Counted before they are answered: who has an answer finds it in the statistics.
     statistics.executed(&ExecutionRecord {
-        batch_size: requests.iter().map(|request| request.batch_size).sum(),
+        batch_size: requests
+            .as_ref()
+            .iter()
+            .map(|request| request.batch_size)
+            .sum(),
         requests: &timings,
         compute_input: executed.compute_input,
         compute_infer: executed.compute_infer,
@@ -87,7 +106,7 @@ fn answer(requests: Vec<Request>, executed: Executed, statistics: &Statistics) {
     }
 }
 
-fn fail(requests: Vec<Request>, error: &Error, statistics: &Statistics) {
+fn fail(requests: impl IntoIterator<Item = Request>, error: &Error, statistics: &Statistics) {
     for request in requests {
         statistics.failed(FailureReason::Backend, request.received.elapsed());
         request.respond.send(Err(error.clone()));

@@ -2,6 +2,7 @@
 //! decided in [`policy`], without a lock, a clock or a channel; this file acts on it.
 
 mod handoff;
+mod lending;
 pub mod policy;
 mod queue;
 #[cfg(test)]
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::timer::Timer;
 use self::{
-    handoff::{Handoff, Next},
+    handoff::{Handoff, Lent, Next},
+    lending::Lending,
     policy::{Decision, Limits},
     queue::{Dropped, Queue, Refused},
     timer::Alarm,
@@ -25,7 +27,7 @@ use self::{
 use crate::{
     error::Error,
     inference::{FailureReason, Infer, Rejected, Request, Statistics},
-    instance::BatchSource,
+    instance::{BatchSource, Seat},
     model_config::{ModelConfig, Scheduling},
 };
 
@@ -54,8 +56,9 @@ impl Default for Config {
 
 /// A model's queue, as requests and instances see it.
 pub struct Scheduler {
-    handoff: Handoff<Queue>,
+    handoff: Handoff<Queue, Seat>,
     limits: Limits,
+    lending: Lending,
     statistics: Arc<Statistics>,
     alarm: Alarm,
 }
@@ -79,6 +82,7 @@ impl Scheduler {
         };
         Arc::new_cyclic(|scheduler| Self {
             handoff: Handoff::new(Queue::new(config, &model.scheduling)),
+            lending: Lending::new(model),
             limits,
             statistics,
             alarm: Alarm::new(timer, scheduler),
@@ -127,6 +131,16 @@ impl Scheduler {
         }
     }
 
+    /// The seat of an idle instance, where this request may run on the thread that brought it.
+    fn lend(&self, request: &Request) -> Option<Lent<'_, Queue, Seat>> {
+        if !self.lending.fits(request.byte_size()) {
+            return None;
+        }
+        self.handoff.lend(|queue, seat| {
+            queue.len() == 0 && !queue.is_held() && self.lending.agrees(seat.pace())
+        })
+    }
+
     fn answer_dropped(&self, dropped: &mut Vec<Dropped>) {
         self.statistics.dequeued(dropped.len());
         for Dropped { request, reason } in dropped.drain(..) {
@@ -140,6 +154,12 @@ impl Scheduler {
 impl Infer for Scheduler {
     fn submit(&self, mut request: Request) -> Result<(), Box<Rejected>> {
         request.queued = Instant::now();
+        if let Some(mut lent) = self.lend(&request)
+            && let Some(seat) = lent.seat()
+        {
+            seat.run([request]);
+            return Ok(());
+        }
         let mut dropped = Vec::new();
         let pushed = self.handoff.push(request, |queue, request| {
             if queue.is_full_for(&request) {
@@ -174,16 +194,17 @@ impl Infer for Scheduler {
 }
 
 impl BatchSource for Scheduler {
-    fn next(&self) -> Option<Vec<Request>> {
+    fn next(&self, mut seat: Seat) -> Option<(Vec<Request>, Seat)> {
         let mut dropped = Vec::new();
         loop {
-            let batch = self
-                .handoff
-                .take(|queue, closed| self.decide(queue, closed, &mut dropped))?;
+            let batch;
+            (batch, seat) = self.handoff.take(seat, |queue, closed| {
+                self.decide(queue, closed, &mut dropped)
+            })?;
             self.answer_dropped(&mut dropped);
             if !batch.is_empty() {
                 self.statistics.dequeued(batch.len());
-                return Some(batch);
+                return Some((batch, seat));
             }
         }
     }

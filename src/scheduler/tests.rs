@@ -13,14 +13,16 @@ use smallvec::smallvec;
 
 use super::{
     Config, DropReason, Scheduler,
+    lending::Lending,
     policy::{Candidate, Decision, Limits, decide},
     queue::{Dropped, Full, Queue},
     timer::{Agenda, Timer},
 };
 use crate::{
+    backend::{BackendError, Batch, Executor},
     error::ErrorKind,
     inference::{Infer, Input, Request, Response, ResponseReceiver, Statistics, response_channel},
-    instance::BatchSource,
+    instance::{BatchSource, Instance, Seat, Signature, Starting},
     model_config::{
         DynamicBatching, ModelConfig, QueuePolicy, Scheduling, TimeoutAction, VersionPolicy,
     },
@@ -28,6 +30,33 @@ use crate::{
 };
 
 const MS: Duration = Duration::from_millis(1);
+
+/// Answers nothing, and tells which thread it is run by.
+struct Tell(mpsc::Sender<thread::ThreadId>);
+
+impl Executor for Tell {
+    fn execute(&mut self, _: &mut Batch) -> Result<(), BackendError> {
+        self.0
+            .send(thread::current().id())
+            .map_err(|error| BackendError::Failed(error.to_string()))
+    }
+}
+
+fn signature() -> Arc<Signature> {
+    Arc::new(Signature {
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        has_batch_dimension: true,
+        decoupled: false,
+    })
+}
+
+/// Takes the next batch, as an instance would that is never asked for its seat.
+fn next(scheduler: &Scheduler) -> Option<Vec<Request>> {
+    let executor = Box::new(Tell(mpsc::channel().0));
+    let seat = Seat::new(executor, signature(), Arc::default());
+    scheduler.next(seat).map(|(batch, _)| batch)
+}
 
 fn limits(max: usize, preferred: &[usize], delay: Duration) -> Limits {
     Limits {
@@ -439,7 +468,7 @@ fn an_expired_request_is_answered_and_never_handed_out() {
     let (request, receiver) = request(1);
     scheduler.submit(request).unwrap();
     scheduler.close();
-    assert!(scheduler.next().is_none());
+    assert!(next(&scheduler).is_none());
     let error = receiver.wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().starts_with("Request timeout expired"));
@@ -451,8 +480,8 @@ fn what_is_queued_at_close_is_still_handed_out() {
     let (request, _receiver) = request(1);
     scheduler.submit(request).unwrap();
     scheduler.close();
-    assert_eq!(scheduler.next().map(|batch| batch.len()), Some(1));
-    assert!(scheduler.next().is_none());
+    assert_eq!(next(&scheduler).map(|batch| batch.len()), Some(1));
+    assert!(next(&scheduler).is_none());
     assert_eq!(
         scheduler
             .submit(self::request(1).0)
@@ -474,7 +503,7 @@ fn a_held_queue_hands_out_one_full_batch_first() {
     let instance = {
         let scheduler = Arc::clone(&scheduler);
         thread::spawn(move || {
-            while let Some(batch) = scheduler.next() {
+            while let Some(batch) = next(&scheduler) {
                 report.send(batch.len()).unwrap();
             }
         })
@@ -491,6 +520,56 @@ fn a_held_queue_hands_out_one_full_batch_first() {
 }
 
 #[test]
+fn who_waits_for_others_keeps_an_order_or_is_decoupled_is_never_lent() {
+    let lending = |batching| Lending::new(&model(Scheduling::Dynamic(batching)));
+    let plain = DynamicBatching::default();
+    assert_eq!(lending(plain.clone()), Lending::IfIdle);
+    let delayed = DynamicBatching {
+        max_queue_delay: MS,
+        ..plain.clone()
+    };
+    assert_eq!(lending(delayed), Lending::Never);
+    let ordered = DynamicBatching {
+        preserve_ordering: true,
+        ..plain
+    };
+    assert_eq!(lending(ordered), Lending::Never);
+    let mut model = model(Scheduling::Default);
+    assert_eq!(Lending::new(&model), Lending::IfQuick);
+    model.decoupled = true;
+    assert_eq!(Lending::new(&model), Lending::Never);
+}
+
+#[test]
+fn an_idle_instance_that_is_quick_is_run_by_whoever_brings_the_request() {
+    let scheduler = scheduler(&Config::default(), QueuePolicy::default());
+    let (tell, told) = mpsc::channel();
+    let instance = Instance::start(
+        "quick_0",
+        move || Ok(Box::new(Tell(tell)) as Box<dyn Executor>),
+        Arc::clone(&scheduler) as Arc<dyn BatchSource>,
+        signature(),
+        Arc::default(),
+    )
+    .and_then(Starting::wait)
+    .unwrap();
+    let run_by = || {
+        let (request, receiver) = request(1);
+        scheduler.submit(request).unwrap();
+        receiver.wait().unwrap();
+        told.recv().unwrap()
+    };
+    let me = thread::current().id();
+    assert_ne!(run_by(), me, "nothing is known of its pace yet");
+    assert!(
+        (0..100_000).any(|_| run_by() == me),
+        "it is idle in between and takes no time"
+    );
+    scheduler.close();
+    instance.join();
+}
+
+#[test]
 fn every_request_of_many_threads_reaches_exactly_one_of_many_instances() {
     let scheduler = scheduler(&Config::default(), QueuePolicy::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -498,7 +577,7 @@ fn every_request_of_many_threads_reaches_exactly_one_of_many_instances() {
         .map(|_| {
             let (scheduler, seen) = (Arc::clone(&scheduler), Arc::clone(&seen));
             thread::spawn(move || {
-                while let Some(batch) = scheduler.next() {
+                while let Some(batch) = next(&scheduler) {
                     assert!(batch.len() <= 8);
                     seen.lock()
                         .unwrap()
@@ -632,7 +711,7 @@ fn an_expired_request_under_delay_is_moved_and_not_answered() {
     let _receiver = submit("fresh");
     let snapshot = scheduler.statistics.snapshot();
     assert_eq!((snapshot.pending, snapshot.failures), (3, [0; 4]));
-    let batch = scheduler.next().unwrap();
+    let batch = next(&scheduler).unwrap();
     let ids: Vec<_> = batch.iter().map(|request| request.id.as_str()).collect();
     assert_eq!(ids, ["fresh", "late", "later"]);
 }
@@ -656,7 +735,7 @@ fn an_expired_request_waits_for_the_answers_before_it_if_answers_keep_their_orde
     );
     let (first, first_receiver) = request(1);
     scheduler.submit(first).unwrap();
-    let running = scheduler.next().unwrap();
+    let running = next(&scheduler).unwrap();
     let (second, mut receiver) = request(1);
     scheduler.submit(second).unwrap();
     scheduler.expire(Instant::now() + Duration::from_hours(2));

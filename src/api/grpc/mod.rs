@@ -3,6 +3,7 @@
 
 mod contents;
 mod control;
+mod eager;
 mod encoding;
 mod infer;
 mod load;
@@ -23,14 +24,15 @@ use std::{
 };
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tonic::{Extensions, Request, Status, body::Body, codegen::Service};
 
+use self::eager::{Arrivals, Eager};
 use super::{
     Api,
     admit::Caller,
-    listener::{self, Farewell},
+    listener::{self, Ending, Farewell},
     status,
 };
 use crate::{
@@ -54,6 +56,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long it has to answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Connections of clients that are gone are found by keep-alive frames.
+const ENDING: Ending = Ending {
+    farewell: Farewell::Frame,
+    idle_limit: None,
+};
+
 /// One door's state, shared by its two services.
 #[derive(Clone, Debug)]
 struct Door(Arc<Api>);
@@ -76,20 +84,22 @@ impl Door {
 
 /// Serves gRPC on `listener` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let protocol = protocol(&api.limits);
+    let limits = api.limits.clone();
     let services = Services::new(api);
-    listener::serve(listener, Farewell::Frame, shutdown, |stream, in_flight| {
+    listener::serve(listener, ENDING, shutdown, |stream, in_flight| {
         let services = services.clone();
         let service = service_fn(move |request| in_flight.clone().count(services.respond(request)));
-        protocol.serve_connection(stream, service)
+        let arrivals = Arrivals::default();
+        let protocol = protocol(&limits, arrivals.clone());
+        Eager::new(arrivals, protocol.serve_connection(stream, service))
     })
     .await;
 }
 
 /// HTTP/2 within `limits`, for tensors.
-fn protocol(limits: &Limits) -> http2::Builder<TokioExecutor> {
+fn protocol(limits: &Limits, arrivals: Arrivals) -> http2::Builder<Arrivals> {
     let header_byte_size = u32::try_from(limits.header_byte_size).unwrap_or(u32::MAX);
-    let mut http = http2::Builder::new(TokioExecutor::new());
+    let mut http = http2::Builder::new(arrivals);
     http.timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

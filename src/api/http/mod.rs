@@ -32,7 +32,6 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 
 use self::route::{Aspect, RegionVerb, Route};
@@ -44,7 +43,7 @@ use super::{
     Api,
     admit::Caller,
     body::Chunks,
-    listener::{self, Farewell},
+    listener::{self, Ending, Farewell},
     unsupported,
 };
 use crate::{
@@ -58,24 +57,36 @@ const LEAST_HEADER_BYTE_SIZE: usize = 1024;
 /// Serves HTTP on `listener` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let protocol = protocol(&api.limits);
-    listener::serve(listener, Farewell::Header, shutdown, |stream, in_flight| {
-        let api = Arc::clone(&api);
-        let service = service_fn(move |request| {
+    listener::serve(
+        listener,
+        ending(&api.limits),
+        shutdown,
+        |stream, in_flight| {
             let api = Arc::clone(&api);
-            in_flight
-                .clone()
-                .count(async move { respond(Caller::new(api, Identity::Anonymous), request).await })
-        });
-        protocol.serve_connection(stream, service)
-    })
+            let service = service_fn(move |request| {
+                let api = Arc::clone(&api);
+                in_flight.clone().count(async move {
+                    respond(Caller::new(api, Identity::Anonymous), request).await
+                })
+            });
+            protocol.serve_connection(stream, service)
+        },
+    )
     .await;
+}
+
+/// How connections of HTTP/1.1 end, within `limits`.
+pub(super) fn ending(limits: &Limits) -> Ending {
+    Ending {
+        farewell: Farewell::Header,
+        idle_limit: Some(Duration::from_secs(limits.header_timeout_seconds.max(1))),
+    }
 }
 
 /// HTTP/1.1 within `limits`.
 pub(super) fn protocol(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(limits.header_timeout_seconds.max(1)))
+    http.header_read_timeout(None)
         .max_header_size(limits.header_byte_size.max(LEAST_HEADER_BYTE_SIZE));
     http
 }

@@ -18,8 +18,8 @@ use super::{
     Api,
     admit::{Admitted, Caller},
     body::Chunks,
-    http::{answer, protocol},
-    listener::{self, Farewell},
+    http::{answer, ending, protocol},
+    listener,
 };
 use crate::{
     admission::{Identity, Verb},
@@ -35,16 +35,21 @@ use crate::{
 /// Serves the page on `listener` until `shutdown`.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let (protocol, cpu) = (protocol(&api.limits), Arc::new(CpuMeter::default()));
-    listener::serve(listener, Farewell::Header, shutdown, |stream, in_flight| {
-        let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
-        let service = service_fn(move |request| {
+    listener::serve(
+        listener,
+        ending(&api.limits),
+        shutdown,
+        |stream, in_flight| {
             let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
-            in_flight.clone().count(async move {
-                respond(Caller::new(api, Identity::Anonymous), &cpu, &request)
-            })
-        });
-        protocol.serve_connection(stream, service)
-    })
+            let service = service_fn(move |request| {
+                let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
+                in_flight.clone().count(async move {
+                    respond(Caller::new(api, Identity::Anonymous), &cpu, &request)
+                })
+            });
+            protocol.serve_connection(stream, service)
+        },
+    )
     .await;
 }
 

@@ -51,6 +51,9 @@ pub(super) fn share_arena(environment: &Environment) -> Result<(), BackendError>
 /// ONNX Runtime's description of host memory.
 pub(super) struct HostMemory(NonNull<sys::OrtMemoryInfo>);
 
+// SAFETY: a description that is only read once it is made, whichever thread reads or releases it.
+unsafe impl Send for HostMemory {}
+
 impl HostMemory {
     pub(super) fn new() -> Result<Self, BackendError> {
         let mut info = ptr::null_mut();
