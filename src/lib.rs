@@ -7,7 +7,7 @@
 //! | 0 | [`error`], [`sync`], [`proto`], [`strict_yaml`] |
 //! | 1 | [`follow`], [`telemetry`], [`tensor`] |
 //! | 2 | [`admission`], [`device`], [`inference`], [`model_config`] |
-//! | 3 | [`backend`], [`shared_memory`] |
+//! | 3 | [`backend`], [`placement`], [`shared_memory`] |
 //! | 4 | [`instance`] |
 //! | 5 | [`scheduler`] |
 //! | 6 | [`model`] |
@@ -32,6 +32,7 @@ pub mod inference;
 pub mod model_config;
 
 pub mod backend;
+pub mod placement;
 pub mod shared_memory;
 
 pub mod instance;

@@ -50,6 +50,20 @@ pub trait Backend: Send + Sync {
     /// [`BackendError::Unavailable`] with a one-line reason.
     fn ready(&self) -> Result<(), BackendError>;
 
+    /// Whether the engine can run models on that device of this machine.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`] with a one-line reason.
+    fn usable_on(&self, device: Device) -> Result<(), BackendError> {
+        match device {
+            Device::Host => Ok(()),
+            Device::Cuda(_) => Err(BackendError::Unavailable(format!(
+                "the {} backend runs on the CPU only, not on {device}",
+                self.name()
+            ))),
+        }
+    }
+
     /// What the model's own file says about its inputs and outputs; `None` if it says nothing.
     /// May be slow; called on a loading thread.
     ///

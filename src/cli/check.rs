@@ -1,9 +1,11 @@
 //! `despina check`.
 
-use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use clap::{ArgAction, Args};
 
+use super::{flags::boolean, placement_flags::PlacementFlags, plan};
 use crate::{
     backend::onnxruntime,
     config::Config,
@@ -12,21 +14,62 @@ use crate::{
     telemetry::logging::Logging,
 };
 
-/// Loads every model version as it would be for serving, prints what came of it, and drops it.
-pub(super) fn run(repository: &Path, engine: onnxruntime::Config) -> Result<ExitCode> {
+/// What to check, and how.
+#[derive(Args, Clone, Debug)]
+pub(super) struct CheckFlags {
+    /// The model repository.
+    pub(super) repository: PathBuf,
+    /// Load nothing, but print where each instance would run. Exits with 0 if all fit.
+    #[arg(long)]
+    plan: bool,
+    /// Plan for these GPUs instead of this machine's: such as 8x80GiB or 2x24GiB,1x80GiB, 0 for
+    /// none, or a file that lists them.
+    #[arg(long, value_name = "DEVICES", requires = "plan")]
+    devices: Option<String>,
+    #[command(flatten)]
+    placement: PlacementFlags,
+    /// libonnxruntime's file; otherwise it is looked for.
+    #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+    pub(super) onnxruntime_library: Option<PathBuf>,
+    /// Whether pip may download ONNX Runtime if it is not found.
+    #[arg(long, env = "DESPINA_ONNXRUNTIME_DOWNLOAD", value_name = "BOOL",
+          value_parser = boolean, action = ArgAction::Set, default_value = "true")]
+    pub(super) onnxruntime_download: bool,
+}
+
+/// Loads every model version as it would be for serving, prints what came of it, and drops it; or
+/// only plans.
+pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
+    let config = configuration(flags)?;
+    let logging = Logging::start(&config.log).map_err(anyhow::Error::msg)?;
+    if flags.plan {
+        return plan::run(&config, flags.devices.as_deref());
+    }
+    load(&config, logging)
+}
+
+fn configuration(flags: &CheckFlags) -> Result<Config> {
     let mut config = Config {
-        onnxruntime: engine,
+        onnxruntime: onnxruntime::Config {
+            library: flags.onnxruntime_library.clone(),
+            download: flags.onnxruntime_download,
+            ..onnxruntime::Config::default()
+        },
         ..Config::default()
     };
-    config.repository.repositories = vec![repository.to_owned()];
+    flags.placement.apply(&mut config.placement)?;
+    config.repository.repositories = vec![flags.repository.clone()];
     config.repository.control_mode = ControlMode::None;
     "error".clone_into(&mut config.log.filter);
-    let logging = Logging::start(&config.log).map_err(anyhow::Error::msg)?;
+    Ok(config)
+}
+
+fn load(config: &Config, logging: Logging) -> Result<ExitCode> {
     let Rooms {
         registry,
         repository,
         ..
-    } = assemble(&config, Arc::new(logging))?;
+    } = assemble(config, Arc::new(logging))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .context("no runtime")?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{ArgAction, Args};
 
+use super::placement_flags::PlacementFlags;
 use crate::{
     api::ResponseCompression,
     config::{Config, Door},
@@ -164,6 +165,9 @@ pub(super) struct ServeFlags {
     #[arg(long, value_name = "BACKEND,KEY=VALUE", help_heading = "Backends")]
     backend_config: Vec<String>,
 
+    #[command(flatten)]
+    placement: PlacementFlags,
+
     /// End with exit code 1 if a model fails to load at start.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Life")]
     exit_on_error: Option<bool>,
@@ -225,6 +229,7 @@ impl ServeFlags {
     pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
         self.apply_repository(config);
         self.apply_doors(config);
+        self.placement.apply(&mut config.placement)?;
         set(&mut config.id, self.id.clone());
         set(&mut config.exit_on_error, self.exit_on_error);
         set(&mut config.strict_readiness, self.strict_readiness);

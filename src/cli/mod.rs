@@ -11,16 +11,17 @@ mod banner;
 mod check;
 mod flags;
 mod key;
+mod placement_flags;
+mod plan;
 mod serve;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::{flags::ServeFlags, key::KeyCommand};
-use crate::backend::onnxruntime;
+use self::{check::CheckFlags, flags::ServeFlags, key::KeyCommand};
 
 /// A GPU-first inference server for many models at once.
 ///
@@ -50,17 +51,7 @@ enum Command {
     ///
     /// Each model version is loaded as it would be for serving, and dropped again. Exits with 0 if
     /// all can be served and with 1 otherwise.
-    Check {
-        /// The model repository.
-        repository: PathBuf,
-        /// libonnxruntime's file; otherwise it is looked for.
-        #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
-        onnxruntime_library: Option<PathBuf>,
-        /// Whether pip may download ONNX Runtime if it is not found.
-        #[arg(long, env = "DESPINA_ONNXRUNTIME_DOWNLOAD", value_name = "BOOL",
-              value_parser = flags::boolean, action = clap::ArgAction::Set, default_value = "true")]
-        onnxruntime_download: bool,
-    },
+    Check(Box<CheckFlags>),
     /// Make API keys for a server with authentication.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -71,18 +62,7 @@ pub fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Key(command) => key::run(&command),
-        Command::Check {
-            repository,
-            onnxruntime_library,
-            onnxruntime_download,
-        } => check::run(
-            &repository,
-            onnxruntime::Config {
-                library: onnxruntime_library,
-                download: onnxruntime_download,
-                ..onnxruntime::Config::default()
-            },
-        ),
+        Command::Check(flags) => check::run(&flags),
     };
     result.unwrap_or_else(|error| {
         eprintln!("despina: {error:#}");

@@ -1,5 +1,15 @@
+use std::{collections::BTreeMap, path::PathBuf};
+
 use super::*;
-use crate::{api::ResponseCompression, config::Config, repository::ControlMode};
+use crate::{
+    api::ResponseCompression,
+    config::Config,
+    device::Device,
+    model_config::AutoPlacement,
+    placement::{self, Footprint},
+    repository::ControlMode,
+    server::{Outlook, Row},
+};
 
 fn config(arguments: &[&str]) -> anyhow::Result<Config> {
     let arguments = ["despina", "serve"].iter().chain(arguments);
@@ -72,15 +82,100 @@ fn check_takes_the_library_and_whether_it_may_be_downloaded() {
         "lib.so",
         "--onnxruntime-download=false",
     ];
-    let Command::Check {
-        repository,
-        onnxruntime_library,
-        onnxruntime_download,
-    } = Arguments::try_parse_from(arguments).unwrap().command
-    else {
+    let Command::Check(flags) = Arguments::try_parse_from(arguments).unwrap().command else {
         panic!("not check")
     };
-    assert_eq!(repository, PathBuf::from("models"));
-    assert_eq!(onnxruntime_library, Some(PathBuf::from("lib.so")));
-    assert!(!onnxruntime_download);
+    assert_eq!(flags.repository, PathBuf::from("models"));
+    assert_eq!(flags.onnxruntime_library, Some(PathBuf::from("lib.so")));
+    assert!(!flags.onnxruntime_download);
+}
+
+#[test]
+fn devices_are_set_by_tritons_flags() {
+    let config = config(&[
+        "--min-supported-compute-capability=8.0",
+        "--model-load-gpu-limit=0:0.5",
+        "--model-load-gpu-limit",
+        "1:1",
+        "--host-policy=gpu_0,numa-node=1",
+        "--host-policy=gpu_0,cpu-cores=0-3",
+        "--auto-placement=pack",
+    ])
+    .unwrap()
+    .placement;
+    assert_eq!(config.min_compute_capability, 8.0);
+    assert_eq!(config.gpu_limits, BTreeMap::from([(0, 0.5), (1, 1.0)]));
+    let policy = placement::HostPolicy {
+        numa_node: Some(1),
+        cpu_cores: Some("0-3".to_owned()),
+    };
+    assert_eq!(
+        config.host_policies,
+        BTreeMap::from([("gpu_0".to_owned(), policy)])
+    );
+    assert_eq!(config.auto, AutoPlacement::Pack);
+}
+
+#[test]
+fn malformed_device_flags_are_refused_in_tritons_words() {
+    for (flag, want) in [
+        (
+            "--model-load-gpu-limit=0.5",
+            "--model-load-gpu-limit option format is '<device_id>:<fraction>'. Got 0.5",
+        ),
+        (
+            "--host-policy=numa-node=1",
+            "--host-policy option format is '<policy name>,<setting>=<value>'. Got numa-node=1",
+        ),
+        (
+            "--host-policy=cpu,cores=1",
+            "Unsupported host policy setting 'cores' is specified, supported settings are \
+             'numa-node', 'cpu-cores'",
+        ),
+        (
+            "--host-policy=cpu,numa-node=x",
+            "--host-policy cpu,numa-node=x: 'x' is not a node's number",
+        ),
+    ] {
+        assert_eq!(config(&[flag]).unwrap_err().to_string(), want);
+    }
+}
+
+#[test]
+fn the_plan_is_a_table_that_says_what_is_estimated() {
+    let row = |model: &str, device, footprint, why: &str| Row {
+        model: model.to_owned(),
+        version: Some(1),
+        instance: format!("{model}_0"),
+        device,
+        footprint: Some(footprint),
+        why: why.to_owned(),
+    };
+    let outlook = Outlook {
+        rows: vec![
+            row(
+                "a",
+                Some(Device::Cuda(1)),
+                Footprint::Estimated(10),
+                "most room",
+            ),
+            row("long", None, Footprint::Declared(9), "GPU 7 is not there"),
+        ],
+        spaces: vec![placement::Space {
+            ordinal: 1,
+            limit_byte_size: 20,
+            is_limited: false,
+            taken_byte_size: 10,
+        }],
+    };
+    let text = plan::report(&outlook);
+    let want = "MODEL  VERSION  INSTANCE  DEVICE  BYTES  WHY\n\
+                a      1        a_0       cuda:1  ~10    most room\n\
+                long   1        long_0    none    9      GPU 7 is not there\n\n\
+                DEVICE  TAKEN  LIMIT\n\
+                cuda:1  10     20\n\n\
+                1 of 2 do not fit\n";
+    assert!(text.starts_with(want), "{text}");
+    assert!(text.contains("an estimate from the size"), "{text}");
+    assert!(!outlook.fits());
 }

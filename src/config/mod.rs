@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::strict_yaml::FileError;
 use crate::{
-    admission, api::ResponseCompression, backend::onnxruntime, repository, scheduler,
+    admission, api::ResponseCompression, backend::onnxruntime, placement, repository, scheduler,
     shared_memory, strict_yaml, telemetry::logging,
 };
 
@@ -33,6 +33,8 @@ pub struct Config {
     pub repository: repository::Config,
     /// What holds for every model.
     pub models: Models,
+    /// Which devices models may use, and how.
+    pub placement: placement::Config,
     /// Bounds of every model's queue.
     pub queue: scheduler::Config,
     /// The `onnxruntime` backend.
@@ -85,6 +87,7 @@ impl Default for Config {
             grpc_response_compression: ResponseCompression::default(),
             repository: repository::Config::default(),
             models: Models::default(),
+            placement: placement::Config::default(),
             queue: scheduler::Config::default(),
             onnxruntime: onnxruntime::Config::default(),
             shared_memory: shared_memory::Config::default(),

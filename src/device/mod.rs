@@ -1,6 +1,7 @@
 //! The devices that instances run on: the host, and every accelerator that is found at run time,
 //! never a build flag.
 
+mod affinity;
 mod arena;
 pub mod cuda;
 mod device_pool;
@@ -11,6 +12,7 @@ mod pinned_pool;
 use std::{fmt, num::NonZero, thread};
 
 pub use self::{
+    affinity::{Affinity, allowed_cores, parse_cores, show_cores},
     device_pool::DevicePool,
     pinned_pool::{HostSlab, PinnedPool},
 };

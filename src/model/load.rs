@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, BackendRegistry, Executor, LoadSpec},
-    device::Device,
+    device::{Affinity, Device},
     error::{Error, Result},
     inference::{ModelName, Statistics},
     instance::{BatchSource, Instance, Signature, Starting},
-    model_config::{self, ConfigError, Environment, InstanceGroup, ModelConfig},
+    model_config::{self, ConfigError, Environment, ModelConfig},
+    placement::{self, Footprint, Placer, Reservation},
     proto::inference as pb,
     scheduler::{self, Scheduler, Timer},
 };
@@ -29,6 +30,8 @@ pub struct LoaderConfig {
     pub environment: Environment,
     /// Bounds of every model's queue.
     pub scheduler: scheduler::Config,
+    /// Gives instances their devices.
+    pub placer: Arc<Placer>,
 }
 
 /// What to load.
@@ -68,7 +71,8 @@ impl Loader {
     /// Why it cannot be served; nothing stays allocated.
     pub fn load(&self, request: &LoadRequest) -> Result<Arc<Model>> {
         let start = Instant::now();
-        let prepared = self.prepare(request)?;
+        let mut prepared = self.prepare(request)?;
+        let reservation = self.place(request, &mut prepared)?;
         let config = &prepared.config;
         let labels = labels::read(config, &request.model_folder)?;
         let statistics = Arc::new(Statistics::default());
@@ -79,7 +83,8 @@ impl Loader {
             )
         })?;
         let scheduler = self.scheduler(config, &statistics);
-        let engine = self.engine(request, &prepared, &scheduler, &statistics)?;
+        let mut engine = self.engine(request, &prepared, &scheduler, &statistics)?;
+        engine.reservation = Some(reservation);
         Ok(Arc::new(Model {
             name: request.name.clone(),
             version: request.version,
@@ -108,11 +113,26 @@ impl Loader {
         {
             model_config::complete_from_engine(&mut proto, &engine, &self.config.environment)?;
         }
+        let (environment, engine_fault) = with_engine(&self.config.environment, backend.as_ref());
         Ok(Prepared {
-            config: ModelConfig::from_proto(proto, &self.config.environment)?,
+            config: ModelConfig::from_proto(proto, &environment)?,
             backend,
             file,
+            engine_fault,
         })
+    }
+
+    /// Gives every instance its device, in the configuration.
+    fn place(&self, request: &LoadRequest, prepared: &mut Prepared) -> Result<Reservation> {
+        let Prepared {
+            config,
+            engine_fault,
+            ..
+        } = prepared;
+        let version_folder = request.model_folder.join(request.version.to_string());
+        let footprint = Footprint::of(config, &version_folder)?;
+        let placer = &self.config.placer;
+        Ok(placer.place(config, request.version, footprint, engine_fault.as_deref())?)
     }
 
     fn scheduler(&self, config: &ModelConfig, statistics: &Arc<Statistics>) -> Arc<Scheduler> {
@@ -144,15 +164,17 @@ impl Loader {
         let engine = Engine {
             schedulers: [Arc::clone(scheduler), Arc::clone(&unused)],
             instances: Mutex::default(),
+            reservation: None,
         };
-        let starting: Vec<_> = instances(&config)
-            .map(|(name, group)| {
+        let starting: Vec<_> = placement::instances(&config.instance_groups)
+            .map(|(name, group, device)| {
                 let source: Arc<dyn BatchSource> = if group.passive {
                     unused.clone()
                 } else {
                     scheduler.clone()
                 };
-                let load = prepared.loading(&name, &config, &samples);
+                let affinity = self.config.placer.affinity(group, device);
+                let load = prepared.loading(&name, device, affinity.cloned(), &config, &samples);
                 Instance::start(
                     &name,
                     load,
@@ -171,13 +193,17 @@ struct Prepared {
     config: ModelConfig,
     backend: Arc<dyn Backend>,
     file: PathBuf,
+    /// Why the engine cannot use the GPUs that there are.
+    engine_fault: Option<String>,
 }
 
 impl Prepared {
-    /// What an instance's thread does first: load its executor and warm it up.
+    /// What an instance's thread does first: bind itself, load its executor and warm it up.
     fn loading(
         &self,
         instance: &str,
+        device: Device,
+        affinity: Option<Affinity>,
         config: &Arc<ModelConfig>,
         samples: &Arc<Vec<Warmup>>,
     ) -> impl FnOnce() -> Result<Box<dyn Executor>, BackendError> + Send + 'static {
@@ -185,23 +211,33 @@ impl Prepared {
         let (backend, instance) = (Arc::clone(&self.backend), instance.to_owned());
         let file = self.file.clone();
         move || {
+            if let Some(affinity) = affinity {
+                affinity.apply().map_err(BackendError::Failed)?;
+            }
             let spec = LoadSpec {
                 file: &file,
                 config: &config,
                 instance: &instance,
             };
-            let mut executor = backend.load(&spec, Device::Host)?;
+            let mut executor = backend.load(&spec, device)?;
             warmup::run(executor.as_mut(), &samples)?;
             Ok(executor)
         }
     }
 }
 
-/// Every instance of the configuration: its name and its group.
-fn instances(config: &ModelConfig) -> impl Iterator<Item = (String, &InstanceGroup)> {
-    config.instance_groups.iter().flat_map(|group| {
-        (0..group.count).map(move |ordinal| (format!("{}_{ordinal}", group.name), group))
-    })
+/// The environment for models of that backend, and why it cannot use the GPUs, if so.
+pub fn with_engine(
+    environment: &Environment,
+    backend: &dyn Backend,
+) -> (Environment, Option<String>) {
+    let first = environment.gpus.first();
+    let fault = first.and_then(|&gpu| backend.usable_on(Device::Cuda(gpu)).err());
+    let environment = Environment {
+        auto_on_gpu: fault.is_none(),
+        ..environment.clone()
+    };
+    (environment, fault.map(|fault| fault.to_string()))
 }
 
 fn model_file(
@@ -232,6 +268,8 @@ fn model_file(
 pub(super) struct Engine {
     schedulers: [Arc<Scheduler>; 2],
     instances: Mutex<Vec<Instance>>,
+    /// What they take of the devices.
+    reservation: Option<Reservation>,
 }
 
 impl Engine {

@@ -16,7 +16,7 @@ pub use self::{
     folder::ModelFolder,
     labels::Labels,
     lease::{LeaseGuard, Leases},
-    load::{LoadRequest, Loader, LoaderConfig},
+    load::{LoadRequest, Loader, LoaderConfig, with_engine},
 };
 use crate::{
     inference::{Infer, ModelName, Rejected, Request, Statistics},

@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    ConfigError, from_json, from_pbtxt, from_yaml,
-    place::{FileName, escapes},
+    ConfigError,
+    filename::{FileName, escapes},
+    from_json, from_pbtxt, from_yaml,
 };
 use crate::proto::inference as pb;
 

@@ -6,6 +6,7 @@ mod batching;
 mod bind;
 mod complete;
 mod fault;
+mod filename;
 mod folder;
 mod parse;
 mod pbtxt;
@@ -21,11 +22,14 @@ mod warmup;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::{
     complete::{EngineSignature, EngineTensor, complete_from_engine, complete_from_files},
+    filename::stays_inside,
     folder::read_from_folder,
     parse::{from_json, from_pbtxt, from_yaml},
-    place::stays_inside,
+    place::FALLBACK_PARAMETER,
     show::to_json,
 };
 use crate::{
@@ -180,10 +184,17 @@ pub struct InstanceGroup {
     pub name: String,
     /// Where its instances run.
     pub kind: InstanceKind,
+    /// Ordinals of the GPUs, for kind GPU: `count` instances on each. If empty, the server chooses
+    /// the GPUs, for `count` instances in all.
+    pub gpus: Vec<u32>,
     /// Instances (per device, for kinds that have devices).
     pub count: usize,
     /// Created but given no work.
     pub passive: bool,
+    /// The host policy that binds its threads; by its device if not set.
+    pub host_policy: Option<String>,
+    /// Where instances go whose GPU cannot take them.
+    pub fallback: Fallback,
 }
 
 /// Where instances run.
@@ -191,8 +202,34 @@ pub struct InstanceGroup {
 pub enum InstanceKind {
     /// On the CPU.
     Cpu,
+    /// On GPUs.
+    Gpu,
     /// Wherever the backend itself decides.
     Model,
+}
+
+/// Where instances go whose GPU is not there, has no room, or cannot be used by the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Nowhere: the model does not load.
+    None,
+    /// To the CPU, if the engine cannot use GPUs here.
+    Engine,
+    /// To another GPU.
+    Gpu,
+    /// To another GPU, and if none can take them, to the CPU.
+    Any,
+}
+
+/// What `KIND_AUTO` means on a machine with GPUs, for groups that name none.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AutoPlacement {
+    /// `count` instances on every GPU, as Triton does it.
+    #[default]
+    Every,
+    /// `count` instances in all, each where there is most room.
+    Pack,
 }
 
 /// Which of the versions present are to be served.
@@ -250,6 +287,12 @@ pub struct Environment {
     pub auto_complete: bool,
     /// Ordinals of the GPUs that may be used.
     pub gpus: Vec<u32>,
+    /// What a GPU must be capable of to be among them, for messages.
+    pub min_compute_capability: f64,
+    /// What `KIND_AUTO` means.
+    pub auto_placement: AutoPlacement,
+    /// Whether it may mean GPUs: not where the engine cannot use them.
+    pub auto_on_gpu: bool,
 }
 
 impl Default for Environment {
@@ -258,6 +301,9 @@ impl Default for Environment {
             default_max_batch_size: 4,
             auto_complete: true,
             gpus: Vec::new(),
+            min_compute_capability: 0.0,
+            auto_placement: AutoPlacement::Every,
+            auto_on_gpu: true,
         }
     }
 }

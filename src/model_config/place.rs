@@ -1,141 +1,202 @@
-//! Where a configuration may point: devices for instances, and files inside the model's folder.
+//! Instance groups: which devices they ask for, by Triton's rules. Whether those have room is not
+//! known here.
 
-use std::path::{Component, Path};
+use super::{
+    AutoPlacement, ConfigError, Environment, Fallback, InstanceGroup, InstanceKind,
+    suggest::{did_you_mean, shown},
+};
+use crate::proto::inference::{self as pb, ModelInstanceGroup, model_instance_group::Kind};
 
-use super::{ConfigError, Environment, InstanceGroup, InstanceKind};
-use crate::proto::inference::{self as pb, model_instance_group::Kind};
+/// The parameter that says where instances go whose GPU cannot take them.
+pub const FALLBACK_PARAMETER: &str = "device_fallback";
 
 /// Each instance is a thread and a copy of what the engine needs; more are a mistake.
-const MAX_INSTANCES: i32 = 1024;
+const MAX_INSTANCES: usize = 1024;
 
-/// What a file name may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FileName {
-    /// A name without folders.
-    Bare,
-    /// A path below the folder that it is relative to.
-    Below,
-}
-
-/// Whether `name` is a path to something below the folder that it is relative to.
-pub fn stays_inside(name: &str) -> bool {
-    !escapes(name, FileName::Below)
-}
-
-/// Whether `name` could name anything outside the folder that it is relative to.
-pub(super) fn escapes(name: &str, allowed: FileName) -> bool {
-    let components: Vec<_> = Path::new(name).components().collect();
-    let inside = components
-        .iter()
-        .all(|component| matches!(component, Component::Normal(_)));
-    let depth_allowed = match allowed {
-        FileName::Bare => components.len() == 1 && !name.contains('/'),
-        FileName::Below => !components.is_empty(),
-    };
-    !inside || !depth_allowed || name.contains(['\0', '\\'])
-}
-
-/// Fills in groups, names, kinds and counts as Triton does.
-pub(super) fn fill(config: &mut pb::ModelConfig, environment: &Environment) {
+/// Fills in groups, names, kinds, counts and GPUs as Triton does, checks them, and gives their typed
+/// form.
+pub(super) fn instance_groups(
+    config: &mut pb::ModelConfig,
+    environment: &Environment,
+) -> Result<Vec<InstanceGroup>, ConfigError> {
     if config.instance_group.is_empty() {
-        config.instance_group.push(pb::ModelInstanceGroup {
+        config.instance_group.push(ModelInstanceGroup {
             // Only groups that a configuration writes are numbered.
             name: config.name.clone(),
             ..Default::default()
         });
     }
+    let rules = Rules {
+        environment,
+        fallback: fallback(config)?,
+        pairs_on_cpu: config.backend == "onnxruntime",
+    };
+    let (model, mut groups) = (config.name.clone(), Vec::new());
     for (index, group) in config.instance_group.iter_mut().enumerate() {
         if group.name.is_empty() {
-            group.name = format!("{}_{index}", config.name);
+            group.name = format!("{model}_{index}");
         }
-        if group.kind == i32::from(Kind::Auto) {
-            let missing = |gpu: &i32| !has_gpu(environment, *gpu);
-            let on_cpu = environment.gpus.is_empty() || group.gpus.iter().any(missing);
-            group.set_kind(if on_cpu { Kind::Cpu } else { Kind::Gpu });
-        }
+        let settled = rules.settle(group).map_err(|fault| {
+            ConfigError::Invalid(format!(
+                "instance group {} of model {model} {fault}",
+                group.name
+            ))
+        })?;
+        groups.push(settled);
+    }
+    check_count(&model, &groups)?;
+    Ok(groups)
+}
+
+/// What holds for all groups of a model.
+struct Rules<'a> {
+    environment: &'a Environment,
+    /// What the configuration says, if it does.
+    fallback: Option<Fallback>,
+    /// Whether two instances are the default on the CPU.
+    pairs_on_cpu: bool,
+}
+
+impl Rules<'_> {
+    fn settle(&self, group: &mut ModelInstanceGroup) -> Result<InstanceGroup, String> {
+        let wrote =
+            Kind::try_from(group.kind).map_err(|_| format!("has unknown 'kind' {}", group.kind))?;
+        let kind = self.kind(wrote, group);
+        let default = match wrote {
+            Kind::Auto => Fallback::Any,
+            _ => Fallback::Engine,
+        };
+        let fallback = self.fallback.unwrap_or(default);
         if group.count < 1 {
-            let pair = group.kind() == Kind::Cpu && config.backend == "onnxruntime";
+            let pair = kind == InstanceKind::Cpu && self.pairs_on_cpu;
             group.count = if pair { 2 } else { 1 };
         }
-        if group.kind() == Kind::Gpu && group.gpus.is_empty() {
-            let usable = environment.gpus.iter();
-            group.gpus = usable.filter_map(|&gpu| i32::try_from(gpu).ok()).collect();
+        self.check(group, kind, fallback)?;
+        Ok(InstanceGroup {
+            name: group.name.clone(),
+            kind,
+            gpus: group
+                .gpus
+                .iter()
+                .filter_map(|&gpu| gpu.try_into().ok())
+                .collect(),
+            count: usize::try_from(group.count).unwrap_or(1),
+            passive: group.passive,
+            host_policy: Some(group.host_policy.clone()).filter(|name| !name.is_empty()),
+            fallback,
+        })
+    }
+
+    /// The kind, written into the group but where the server is to choose the GPUs.
+    fn kind(&self, wrote: Kind, group: &mut ModelInstanceGroup) -> InstanceKind {
+        let usable = &self.environment.gpus;
+        let everywhere = || usable.iter().filter_map(|&gpu| gpu.try_into().ok());
+        match wrote {
+            Kind::Cpu => InstanceKind::Cpu,
+            Kind::Model => InstanceKind::Model,
+            Kind::Auto if usable.is_empty() || !self.environment.auto_on_gpu => {
+                // Triton keeps the list, and then refuses it for being there.
+                group.gpus.clear();
+                group.set_kind(Kind::Cpu);
+                InstanceKind::Cpu
+            }
+            Kind::Auto | Kind::Gpu => {
+                let chosen =
+                    wrote == Kind::Auto && self.environment.auto_placement == AutoPlacement::Pack;
+                if group.gpus.is_empty() && !chosen {
+                    group.gpus = everywhere().collect();
+                }
+                if !group.gpus.is_empty() {
+                    group.set_kind(Kind::Gpu);
+                }
+                InstanceKind::Gpu
+            }
         }
     }
-}
 
-/// Checks the groups and gives their typed form. Expects [`fill`] to have run.
-pub(super) fn instance_groups(
-    config: &pb::ModelConfig,
-    environment: &Environment,
-) -> Result<Vec<InstanceGroup>, ConfigError> {
-    let count = config
-        .instance_group
-        .iter()
-        .fold(0_i32, |count, group| count.saturating_add(group.count));
-    if count > MAX_INSTANCES {
-        return Err(ConfigError::Invalid(format!(
-            "model {} asks for {count} instances, the limit is {MAX_INSTANCES}",
-            config.name
-        )));
+    fn check(
+        &self,
+        group: &ModelInstanceGroup,
+        kind: InstanceKind,
+        fallback: Fallback,
+    ) -> Result<(), String> {
+        if !group.profile.is_empty() {
+            return Err(
+                "specifies profile field which is only supported for TensorRT models".to_owned(),
+            );
+        }
+        if !group.secondary_devices.is_empty() {
+            return Err(
+                "specifies 'secondary_devices', which are not supported by this version of Despina"
+                    .to_owned(),
+            );
+        }
+        match kind {
+            InstanceKind::Gpu => self.check_gpus(group, fallback),
+            _ if group.gpus.is_empty() => Ok(()),
+            _ => {
+                let name = group.kind().as_str_name();
+                Err(format!("has kind {name} but specifies one or more GPUs"))
+            }
+        }
     }
-    let groups = config.instance_group.iter();
-    groups
-        .map(|group| {
-            one_group(group, environment).map_err(|fault| {
-                ConfigError::Invalid(format!(
-                    "instance group {} of model {} {fault}",
-                    group.name, config.name
-                ))
-            })
-        })
-        .collect()
+
+    fn check_gpus(&self, group: &ModelInstanceGroup, fallback: Fallback) -> Result<(), String> {
+        let usable = &self.environment.gpus;
+        if let Some(gpu) = group.gpus.iter().find(|&&gpu| gpu < 0) {
+            return Err(format!("specifies invalid or unsupported gpu id {gpu}"));
+        }
+        if matches!(fallback, Fallback::Gpu | Fallback::Any) {
+            return Ok(());
+        }
+        if usable.is_empty() {
+            return Err("has kind KIND_GPU but no GPUs are available".to_owned());
+        }
+        let missing = |gpu: &&i32| !u32::try_from(**gpu).is_ok_and(|gpu| usable.contains(&gpu));
+        let Some(gpu) = group.gpus.iter().find(missing) else {
+            return Ok(());
+        };
+        let usable: Vec<_> = usable.iter().map(u32::to_string).collect();
+        Err(format!(
+            "specifies invalid or unsupported gpu id {gpu}. GPUs with at least the minimum required \
+             CUDA compute compatibility of {:.6} are: {}",
+            self.environment.min_compute_capability,
+            usable.join(", ")
+        ))
+    }
 }
 
-fn one_group(
-    group: &pb::ModelInstanceGroup,
-    environment: &Environment,
-) -> Result<InstanceGroup, String> {
-    let kind = match Kind::try_from(group.kind) {
-        Ok(Kind::Model) => InstanceKind::Model,
-        Ok(Kind::Cpu | Kind::Auto) => InstanceKind::Cpu,
-        Ok(Kind::Gpu) => return Err(no_gpu(group, environment)),
-        Err(_) => return Err(format!("has unknown 'kind' {}", group.kind)),
+fn fallback(config: &pb::ModelConfig) -> Result<Option<Fallback>, ConfigError> {
+    const VALUES: [(&str, Fallback); 4] = [
+        ("none", Fallback::None),
+        ("engine", Fallback::Engine),
+        ("gpu", Fallback::Gpu),
+        ("any", Fallback::Any),
+    ];
+    let Some(parameter) = config.parameters.get(FALLBACK_PARAMETER) else {
+        return Ok(None);
     };
-    if !group.gpus.is_empty() {
-        let name = group.kind().as_str_name();
-        return Err(format!("has kind {name} but specifies one or more GPUs"));
-    }
-    if !group.profile.is_empty() {
-        return Err(
-            "specifies profile field which is only supported for TensorRT models".to_owned(),
-        );
-    }
-    Ok(InstanceGroup {
-        name: group.name.clone(),
-        kind,
-        count: usize::try_from(group.count).unwrap_or(1),
-        passive: group.passive,
+    let value = parameter.string_value.trim();
+    let known = VALUES.iter().find(|(name, _)| *name == value);
+    known.map(|(_, fallback)| Some(*fallback)).ok_or_else(|| {
+        let names = VALUES.iter().map(|(name, _)| *name);
+        ConfigError::Invalid(format!(
+            "parameter '{FALLBACK_PARAMETER}' of model {} must be one of none, engine, gpu, any, \
+             not '{}'{}",
+            config.name,
+            shown(value),
+            did_you_mean(value, names)
+        ))
     })
 }
 
-fn no_gpu(group: &pb::ModelInstanceGroup, environment: &Environment) -> String {
-    if environment.gpus.is_empty() {
-        return "has kind KIND_GPU but no GPUs are available".to_owned();
+fn check_count(model: &str, groups: &[InstanceGroup]) -> Result<(), ConfigError> {
+    let instances = |group: &InstanceGroup| group.count.saturating_mul(group.gpus.len().max(1));
+    let count = groups.iter().map(instances).fold(0, usize::saturating_add);
+    if count > MAX_INSTANCES {
+        return Err(ConfigError::Invalid(format!(
+            "model {model} asks for {count} instances, the limit is {MAX_INSTANCES}"
+        )));
     }
-    let missing = |gpu: &&i32| !has_gpu(environment, **gpu);
-    match group.gpus.iter().find(missing) {
-        Some(gpu) => {
-            let usable: Vec<_> = environment.gpus.iter().map(u32::to_string).collect();
-            format!(
-                "specifies invalid or unsupported gpu id {gpu}. Usable GPUs are: {}",
-                usable.join(", ")
-            )
-        }
-        None => "has kind KIND_GPU, which is not supported by this version of Despina".to_owned(),
-    }
-}
-
-fn has_gpu(environment: &Environment, gpu: i32) -> bool {
-    u32::try_from(gpu).is_ok_and(|gpu| environment.gpus.contains(&gpu))
+    Ok(())
 }

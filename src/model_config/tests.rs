@@ -3,6 +3,7 @@
 mod complete;
 mod folder;
 mod parse;
+mod place;
 mod robust;
 mod typed;
 mod validate;

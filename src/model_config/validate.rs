@@ -3,8 +3,8 @@
 
 use super::{
     ConfigError, Environment, ModelConfig, VersionPolicy, batching, complete,
-    place::{self, FileName, escapes},
-    tensors, warmup,
+    filename::{FileName, escapes},
+    place, tensors, warmup,
 };
 use crate::proto::inference::{
     self as pb,
@@ -30,7 +30,7 @@ pub(super) fn normalise(
     fill_version_policy(&mut proto);
     fill_optimization(&mut proto);
     batching::fill(&mut proto);
-    place::fill(&mut proto, environment);
+    let instance_groups = place::instance_groups(&mut proto, environment)?;
     Ok(ModelConfig {
         name: proto.name.clone(),
         backend: proto.backend.clone(),
@@ -40,7 +40,7 @@ pub(super) fn normalise(
         inputs: tensors::inputs(&proto)?,
         outputs: tensors::outputs(&proto)?,
         scheduling: batching::scheduling(&proto)?,
-        instance_groups: place::instance_groups(&proto, environment)?,
+        instance_groups,
         parameters: proto
             .parameters
             .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     ConfigError, WarmupData, WarmupInput, WarmupSample,
-    place::{FileName, escapes},
+    filename::{FileName, escapes},
     tensors::datatype_of,
 };
 use crate::{

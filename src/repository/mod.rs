@@ -11,6 +11,7 @@ mod plan;
 mod registry;
 mod settle;
 mod source;
+mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use self::{
     config::{Config, ControlMode},
     initial::LoadFailure,
     registry::{IndexEntry, Loaded, Registry, UNLOADED, VersionState},
+    survey::{Surveyed, survey},
 };
 use crate::{
     error::{Error, Result},

@@ -16,6 +16,7 @@ use crate::{
     follow::Follower,
     model::{Loader, LoaderConfig},
     model_config::Environment,
+    placement::Placer,
     repository::{self, Registry, Repository},
     shared_memory::Regions,
     telemetry::logging::Logging,
@@ -48,7 +49,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     let registry = Arc::new(Registry::default());
     let inventory = Inventory::probe();
     tell(&inventory);
-    let loader = Arc::new(loader(config, &inventory));
+    let loader = Arc::new(loader(config, &inventory)?);
     let settings = repository::Config {
         config_byte_limit: config.limits.config_byte_size,
         ..config.repository.clone()
@@ -98,25 +99,38 @@ fn tell(inventory: &Inventory) {
     }
 }
 
-fn loader(config: &Config, inventory: &Inventory) -> Loader {
-    let backends = BackendRegistry::default()
+fn loader(config: &Config, inventory: &Inventory) -> Result<Loader> {
+    let placer = Placer::new(inventory, &config.placement).map_err(anyhow::Error::msg)?;
+    Ok(Loader::new(
+        backends(config, inventory),
+        LoaderConfig {
+            environment: environment(config, inventory),
+            scheduler: config.queue.clone(),
+            placer: Arc::new(placer),
+        },
+    ))
+}
+
+/// Every backend of this server.
+pub(super) fn backends(config: &Config, inventory: &Inventory) -> BackendRegistry {
+    BackendRegistry::default()
         .with(Arc::new(Identity))
         .with(Arc::new(Simulated))
         .with(Arc::new(Repeat))
         .with(OnnxRuntime::new(
             config.onnxruntime.clone(),
             inventory.cpu_count,
-        ));
-    let environment = Environment {
+        ))
+}
+
+/// What models' configurations may ask for on a machine like that.
+pub(super) fn environment(config: &Config, inventory: &Inventory) -> Environment {
+    Environment {
         default_max_batch_size: config.models.default_max_batch_size,
         auto_complete: config.models.auto_complete,
-        gpus: Vec::new(),
-    };
-    Loader::new(
-        backends,
-        LoaderConfig {
-            environment,
-            scheduler: config.queue.clone(),
-        },
-    )
+        gpus: config.placement.usable_gpus(inventory),
+        min_compute_capability: config.placement.min_compute_capability,
+        auto_placement: config.placement.auto,
+        auto_on_gpu: true,
+    }
 }

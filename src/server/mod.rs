@@ -1,6 +1,7 @@
 //! The server's life: assemble, open the doors, become ready, drain, stop.
 
 mod assemble;
+mod outlook;
 
 use std::{
     future::Future,
@@ -12,7 +13,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout_at};
 
-pub use self::assemble::{Rooms, assemble};
+pub use self::{
+    assemble::{Rooms, assemble},
+    outlook::{Outlook, Row, outlook},
+};
 use crate::{
     api::{Stage, grpc, http, metrics},
     config::{Config, Door},

@@ -107,6 +107,11 @@ impl Server {
         String::from_utf8_lossy(&self.log.lock().expect("log")).into_owned()
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let sent = Command::new("kill")

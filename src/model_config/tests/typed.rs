@@ -1,7 +1,4 @@
-use super::{
-    validate::{BASE, normalise, normalise_on},
-    *,
-};
+use super::{validate::normalise, *};
 
 #[test]
 fn every_datatype_keeps_its_name() {
@@ -17,72 +14,6 @@ fn every_datatype_keeps_its_name() {
     assert_eq!(tensors::datatype_of(0), None);
     assert_eq!(tensors::datatype_of(15), None);
     assert_eq!(tensors::datatype_of(-1), None);
-}
-
-#[test]
-fn instances_get_names_kinds_and_counts() {
-    let group = |name: &str, kind, count| InstanceGroup {
-        name: name.to_owned(),
-        kind,
-        count,
-        passive: false,
-    };
-    let config = normalise(
-        "instance_group [ {}, { kind: KIND_CPU count: 3 name: 'own' }, { kind: KIND_MODEL },
-         { gpus: 7 passive: true } ]",
-    );
-    // A group whose GPUs are not there falls to the CPU, and then may not name GPUs.
-    assert_eq!(
-        config.unwrap_err(),
-        "instance group m_3 of model m has kind KIND_CPU but specifies one or more GPUs"
-    );
-    let config = normalise(
-        "instance_group [ {}, { kind: KIND_CPU count: 3 name: 'own' }, { kind: KIND_MODEL } ]",
-    );
-    assert_eq!(
-        config.unwrap().instance_groups,
-        [
-            group("m_0", InstanceKind::Cpu, 2),
-            group("own", InstanceKind::Cpu, 3),
-            group("m_2", InstanceKind::Model, 1),
-        ]
-    );
-    let mut identity = pbtxt(BASE);
-    identity.backend = "identity".to_owned();
-    identity.platform.clear();
-    let config = ModelConfig::from_proto(identity, &Environment::default()).unwrap();
-    assert_eq!(config.instance_groups, [group("m", InstanceKind::Cpu, 1)]);
-}
-
-#[test]
-fn refuses_instances_on_gpus_that_are_not_there() {
-    let cases: [(&str, &[u32], &str); 4] = [
-        (
-            "instance_group { kind: KIND_GPU }",
-            &[],
-            "instance group m_0 of model m has kind KIND_GPU but no GPUs are available",
-        ),
-        (
-            "instance_group { kind: KIND_GPU gpus: [0, 5] }",
-            &[0, 1],
-            "instance group m_0 of model m specifies invalid or unsupported gpu id 5. Usable GPUs \
-             are: 0, 1",
-        ),
-        (
-            "",
-            &[0],
-            "instance group m of model m has kind KIND_GPU, which is not supported by this version \
-             of Despina",
-        ),
-        (
-            "instance_group { kind: KIND_MODEL gpus: 0 }",
-            &[0],
-            "instance group m_0 of model m has kind KIND_MODEL but specifies one or more GPUs",
-        ),
-    ];
-    for (extra, gpus, want) in cases {
-        assert_eq!(normalise_on(extra, gpus).unwrap_err(), want);
-    }
 }
 
 #[test]
