@@ -7,7 +7,7 @@
 //! | 0 | [`error`], [`sync`], [`proto`], [`strict_yaml`] |
 //! | 1 | [`follow`], [`telemetry`], [`tensor`] |
 //! | 2 | [`admission`], [`device`], [`inference`], [`model_config`] |
-//! | 3 | [`backend`], [`placement`], [`shared_memory`] |
+//! | 3 | [`backend`], [`placement`], [`shared_memory`], [`trace`] |
 //! | 4 | [`instance`] |
 //! | 5 | [`scheduler`] |
 //! | 6 | [`model`] |
@@ -34,6 +34,7 @@ pub mod model_config;
 pub mod backend;
 pub mod placement;
 pub mod shared_memory;
+pub mod trace;
 
 pub mod instance;
 

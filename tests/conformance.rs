@@ -106,6 +106,18 @@ fn a_polled_repository_is_followed() {
 }
 
 #[test]
+fn requests_are_traced_as_told_by_api() {
+    let repository = Repository::with(&["complete", "versions"]);
+    let file = repository.path().with_file_name("trace.json");
+    let file = format!("triton,file={}", file.display());
+    let mut flags = vec!["--trace-config", &file];
+    for setting in ["level=TIMESTAMPS", "rate=1"] {
+        flags.extend(["--trace-config", setting]);
+    }
+    conforms("test_trace", &repository, &flags);
+}
+
+#[test]
 fn logging_is_changed_by_api() {
     let repository = Repository::with(&["nop"]);
     let file = repository.path().with_file_name("server.log");

@@ -16,6 +16,7 @@ use crate::{
     repository::{IndexEntry, Overrides, Registry, Repository},
     shared_memory::{RegionKind, Regions},
     telemetry::logging::Logging,
+    trace::Tracing,
 };
 
 /// The rooms that lie behind the gate. Opaque to the doors.
@@ -25,6 +26,7 @@ pub struct Interior {
     repository: Repository,
     regions: Regions,
     logging: Arc<Logging>,
+    tracing: Arc<Tracing>,
 }
 
 impl Interior {
@@ -36,6 +38,7 @@ impl Interior {
             repository,
             regions,
             logging: Arc::default(),
+            tracing: Arc::default(),
         }
     }
 
@@ -43,6 +46,19 @@ impl Interior {
     #[must_use]
     pub fn with_logging(self, logging: Arc<Logging>) -> Self {
         Self { logging, ..self }
+    }
+
+    /// What is traced, which clients may read and change.
+    #[must_use]
+    pub fn with_tracing(self, tracing: Arc<Tracing>) -> Self {
+        Self { tracing, ..self }
+    }
+}
+
+impl Api {
+    /// Whether any request may be traced.
+    pub(super) fn is_tracing(&self) -> bool {
+        self.interior.tracing.is_on()
     }
 }
 
@@ -222,6 +238,11 @@ impl Admitted<'_> {
     /// Whether regions of this kind can be registered.
     pub(super) fn offers(&self, kind: RegionKind) -> bool {
         self.caller.api.interior.regions.offers(kind)
+    }
+
+    /// What is traced.
+    pub(super) fn tracing(&self) -> &Tracing {
+        &self.caller.api.interior.tracing
     }
 
     /// The process's logs.

@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,7 +17,10 @@ use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use super::{Readiness, Stage, status::TOO_LARGE};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    trace::Sending,
+};
 
 /// What a transport's errors become.
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -189,6 +193,8 @@ fn within_limit(length: usize, limit: usize) -> Result<()> {
 pub(super) struct Chunks {
     chunks: SmallVec<[Bytes; 3]>,
     next: usize,
+    /// Dropped when all of it has been handed to the transport.
+    sending: Option<Arc<Sending>>,
 }
 
 impl Chunks {
@@ -201,7 +207,13 @@ impl Chunks {
                 .filter(|chunk| !chunk.is_empty())
                 .collect(),
             next: 0,
+            sending: None,
         }
+    }
+
+    /// Keeps `sending` until the body has been sent.
+    pub(super) fn watch(&mut self, sending: Sending) {
+        self.sending = Some(Arc::new(sending));
     }
 
     /// What is still to be sent.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What is there of Triton's list, in Triton's order and words.
-const EXTENSIONS: [&str; 10] = [
+const EXTENSIONS: [&str; 11] = [
     "classification",
     "model_repository",
     "schedule_policy",
@@ -23,6 +23,7 @@ const EXTENSIONS: [&str; 10] = [
     "binary_tensor_data",
     "parameters",
     "statistics",
+    "trace",
     "logging",
 ];
 

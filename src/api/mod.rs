@@ -17,6 +17,7 @@ mod readiness;
 mod request;
 mod shared_memory;
 mod status;
+mod trace;
 
 use std::{sync::Arc, time::Duration};
 

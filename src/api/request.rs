@@ -1,7 +1,10 @@
 //! An inference request as both doors read it, before it is known whether the model likes it, and
 //! the parameters that the server itself consumes.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use smallvec::SmallVec;
 
@@ -14,10 +17,11 @@ use super::{
 use crate::{
     error::{Error, Result},
     inference::{
-        Correlation, CorrelationId, Input, Parameter, Parameters, Request, Response,
-        ResponseSender, response_channel,
+        Correlation, CorrelationId, Input, Parameter, Parameters, Probe, Request, Response,
+        ResponseSender, Stage, response_channel,
     },
     model::Model,
+    trace::Trace,
 };
 
 /// A request for inference, read from the wire.
@@ -36,6 +40,8 @@ pub struct InferRequest {
     pub(super) options: Options,
     /// Tensors that are in shared memory.
     pub(super) shared: SharedTensors,
+    /// Its trace, if it is traced.
+    pub(super) trace: Option<Arc<Trace>>,
 }
 
 /// Which outputs an HTTP client wants as binary data rather than as JSON.
@@ -70,10 +76,18 @@ impl InferRequest {
         self.shared.refuse_classes(&classification)?;
         let destinations = self.attach(api).await?;
         let (sender, receiver) = response_channel();
+        let trace = self.trace.clone();
+        if let Some(trace) = &trace {
+            trace.identify(model.name(), model.version(), &self.id);
+        }
         model
             .submit(self.into_request(sender))
             .map_err(|rejected| rejected.error)?;
-        let mut response = receiver.await?;
+        let outcome = receiver.await;
+        if let Some(trace) = trace {
+            trace.at(Stage::RequestEnd, Instant::now());
+        }
+        let mut response = outcome?;
         classification.apply(&mut response, model, &api.limits)?;
         let stored = destinations.store(&response).await?;
         Ok((response, stored))
@@ -87,6 +101,7 @@ impl InferRequest {
         request.correlation = self.options.correlation;
         request.priority = self.options.priority;
         request.timeout = self.options.timeout;
+        request.probe = self.trace.map(|trace| trace as Arc<dyn Probe>);
         request
     }
 }

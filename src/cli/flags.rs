@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{ArgAction, Args};
 
-use super::placement_flags::PlacementFlags;
+use super::{placement_flags::PlacementFlags, trace};
 use crate::{
     api::ResponseCompression,
     config::{Config, Door},
@@ -219,13 +219,18 @@ pub(super) struct ServeFlags {
     /// Log errors.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Logs")]
     log_error: Option<bool>,
+
+    /// Triton's trace settings, one each time: `level=TIMESTAMPS`, `rate=100`, `count=-1`,
+    /// `triton,file=FILE`, `triton,log-frequency=50`.
+    #[arg(long, value_name = "[MODE,]SETTING=VALUE", help_heading = "Logs")]
+    trace_config: Vec<String>,
 }
 
 impl ServeFlags {
     /// Lays the flags over `config`.
     ///
     /// # Errors
-    /// If a backend setting is not known.
+    /// If a backend's or a trace setting is not known.
     pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
         self.apply_repository(config);
         self.apply_doors(config);
@@ -258,6 +263,7 @@ impl ServeFlags {
             apply_backend_setting(config, setting)?;
         }
         self.apply_log(config);
+        trace::apply(&mut config.trace, &self.trace_config)?;
         // Triton's test clients hold the first batch back with this.
         if let Some(count) = std::env::var("TRITONSERVER_DELAY_SCHEDULER")
             .ok()

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::strict_yaml::FileError;
 use crate::{
     admission, api::ResponseCompression, backend::onnxruntime, placement, repository, scheduler,
-    shared_memory, strict_yaml, telemetry::logging,
+    shared_memory, strict_yaml, telemetry::logging, trace,
 };
 
 /// Everything that can be set.
@@ -47,6 +47,8 @@ pub struct Config {
     pub limits: admission::Limits,
     /// Logs.
     pub log: logging::Config,
+    /// Traces.
+    pub trace: trace::Config,
     /// End with exit code 1 if a model fails to load at start.
     pub exit_on_error: bool,
     /// Ready only while every known model version is.
@@ -94,6 +96,7 @@ impl Default for Config {
             auth: admission::auth::Config::default(),
             limits: admission::Limits::default(),
             log: logging::Config::default(),
+            trace: trace::Config::default(),
             exit_on_error: false,
             strict_readiness: true,
             exit_timeout_seconds: 30,

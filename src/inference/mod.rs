@@ -4,6 +4,7 @@
 mod name;
 mod order;
 mod parts;
+mod probe;
 mod request;
 mod response;
 mod response_statistics;
@@ -15,6 +16,7 @@ pub use self::{
     name::ModelName,
     order::Order,
     parts::{Part, PartSender, ResponseStream},
+    probe::{Probe, Stage},
     request::{Correlation, CorrelationId, Input, Parameter, Parameters, Request},
     response::{
         Outcome, Output, Response, ResponseReceiver, ResponseSender, response_channel,

@@ -1,10 +1,13 @@
 //! A request as it travels from a front door to an instance.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use smallvec::SmallVec;
 
-use super::ResponseSender;
+use super::{Probe, ResponseSender};
 use crate::tensor::Tensor;
 
 /// A custom parameter's value (KServe v2: string, integer, boolean, double).
@@ -81,6 +84,8 @@ pub struct Request {
     pub received: Instant,
     /// When it entered its queue. Set by the scheduler.
     pub queued: Instant,
+    /// Who is told what happens to it, if it is traced.
+    pub probe: Option<Arc<dyn Probe>>,
     /// Where the answer goes.
     pub respond: ResponseSender,
 }
@@ -101,6 +106,7 @@ impl Request {
             batch_size: 1,
             received: now,
             queued: now,
+            probe: None,
             respond,
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     inference::{
         ExecutionRecord, FailureReason, Outcome, PartSender, Request, RequestTiming, ResponseKind,
-        ResponseRecord, Statistics,
+        ResponseRecord, Stage, Statistics,
     },
 };
 
@@ -56,6 +56,10 @@ fn open(
     signature: &Arc<Signature>,
     statistics: &Arc<Statistics>,
 ) -> Option<DecoupledRequest> {
+    if let Some(probe) = &request.probe {
+        probe.at(Stage::QueueStart, request.queued);
+        probe.at(Stage::ComputeStart, start);
+    }
     let parts = match request.respond.into_parts() {
         Ok(parts) => parts,
         Err(respond) => {

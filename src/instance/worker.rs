@@ -13,7 +13,9 @@ use super::{BatchSource, Seat, Signature, decoupled, gather::gather, scatter::sc
 use crate::{
     backend::{BackendError, Executor},
     error::Error,
-    inference::{ExecutionRecord, FailureReason, Request, RequestTiming, Response, Statistics},
+    inference::{
+        ExecutionRecord, FailureReason, Probe, Request, RequestTiming, Response, Stage, Statistics,
+    },
 };
 
 /// Serves `source` until it is closed and empty.
@@ -101,9 +103,32 @@ where
         compute_infer: executed.compute_infer,
         compute_output: executed.compute_output,
     });
+    let times = [
+        executed.start,
+        executed.start + executed.compute_input,
+        executed.start + executed.compute_input + executed.compute_infer,
+        now,
+    ];
     for (request, response) in requests.into_iter().zip(executed.responses) {
+        if let Some(probe) = &request.probe {
+            note(probe.as_ref(), request.queued, times, &response);
+        }
         request.respond.send(Ok(response));
     }
+}
+
+/// Tells who traces the request what was done, and when.
+fn note(probe: &dyn Probe, queued: Instant, times: [Instant; 4], response: &Response) {
+    let [start, gathered, inferred, end] = times;
+    probe.at(Stage::QueueStart, queued);
+    probe.at(Stage::ComputeStart, start);
+    probe.at(Stage::ComputeInputEnd, gathered);
+    probe.at(Stage::ComputeOutputStart, inferred);
+    probe.at(Stage::ComputeEnd, end);
+    for output in &response.outputs {
+        probe.output(&output.name, &output.tensor);
+    }
+    probe.at(Stage::ResponseComplete, Instant::now());
 }
 
 fn fail(requests: impl IntoIterator<Item = Request>, error: &Error, statistics: &Statistics) {

@@ -10,7 +10,7 @@ mod load;
 mod tests;
 mod warmup;
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc, time::Instant};
 
 pub use self::{
     folder::ModelFolder,
@@ -19,7 +19,7 @@ pub use self::{
     load::{LoadRequest, Loader, LoaderConfig, with_engine},
 };
 use crate::{
-    inference::{Infer, ModelName, Rejected, Request, Statistics},
+    inference::{Infer, ModelName, Rejected, Request, Stage, Statistics},
     model_config::ModelConfig,
 };
 
@@ -90,8 +90,18 @@ impl Model {
 
     /// Checks the request against the configuration and hands it on. Never blocks.
     pub fn submit(&self, mut request: Request) -> Result<(), Box<Rejected>> {
+        if let Some(probe) = &request.probe {
+            probe.at(Stage::RequestStart, Instant::now());
+        }
         match check::check(&mut request, &self.config) {
-            Ok(()) => self.infer.submit(request),
+            Ok(()) => {
+                if let Some(probe) = &request.probe {
+                    for input in &request.inputs {
+                        probe.input(&input.name, &input.tensor);
+                    }
+                }
+                self.infer.submit(request)
+            }
             Err(error) => Err(Rejected::new(request, error)),
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     repository::{self, Registry, Repository},
     shared_memory::Regions,
     telemetry::logging::Logging,
+    trace::Tracing,
 };
 
 /// How often files that are followed are looked at.
@@ -35,6 +36,8 @@ pub struct Rooms {
     pub registry: Arc<Registry>,
     /// Reads keys, policy and certificates again when their files change.
     pub follower: Follower,
+    /// What is traced.
+    pub tracing: Arc<Tracing>,
 }
 
 /// Builds the rooms and starts the control loop.
@@ -54,6 +57,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         config_byte_limit: config.limits.config_byte_size,
         ..config.repository.clone()
     };
+    let tracing = Arc::new(Tracing::start(&config.trace)?);
     let repository = Repository::start(&settings, Arc::clone(&registry), loader)?;
     let api = Api {
         gate,
@@ -66,7 +70,8 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
                 None,
             ),
         )
-        .with_logging(logging),
+        .with_logging(logging)
+        .with_tracing(Arc::clone(&tracing)),
         limits: config.limits.clone(),
         grpc_compression: config.grpc_response_compression,
         readiness: Arc::new(Readiness::default()),
@@ -79,6 +84,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         repository,
         registry,
         follower,
+        tracing,
     })
 }
 

@@ -130,12 +130,21 @@ impl Server {
                 unfinished += 1;
             }
         }
-        let repository = self.rooms.repository;
+        let Rooms {
+            repository,
+            tracing,
+            ..
+        } = self.rooms;
         // What the doors did not leave is not taken from the unloading.
         let left = deadline
             .saturating_duration_since(Instant::now())
             .max(UNLOAD_TIME);
-        let unloaded = tokio::task::spawn_blocking(move || repository.stop(left)).await;
+        let unloaded = tokio::task::spawn_blocking(move || {
+            let stopped = repository.stop(left);
+            tracing.stop();
+            stopped
+        })
+        .await;
         self.end.send_replace(true);
         if let Some(mut page) = self.page
             && timeout_at(deadline.into(), &mut page).await.is_err()

@@ -16,6 +16,7 @@ use crate::{
         excerpt, parse_version,
         request::{OptionName, Options, duplicate_input, push_output, within},
         shared_memory::{PlaceKey, PlaceParameters, SharedTensors, StoredOutputs},
+        trace::Watched,
     },
     error::{Error, Result},
     inference::{Input, Parameter, Parameters, Response},
@@ -38,12 +39,16 @@ const FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 pub(super) async fn infer(
     caller: &Caller,
     mut message: pb::ModelInferRequest,
+    watched: &mut Watched,
 ) -> Result<pb::ModelInferResponse> {
     let model = std::mem::take(&mut message.model_name);
     let api = caller.admit(Verb::Infer, &model)?;
     let version = parse_version(&message.model_version)?;
     let lease = api.resolve_unary(version, "ModelInfer RPC")?;
-    let request = read(message, &model, &api.limits)?;
+    watched.begin(&api);
+    watched.received();
+    let mut request = read(message, &model, &api.limits)?;
+    request.trace = watched.trace();
     let id = request.id.clone();
     let (response, stored) = request.run(&api, &lease).await?;
     write(id, lease.name(), lease.version(), response, &stored)

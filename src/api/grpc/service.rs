@@ -6,7 +6,10 @@ use tonic::{Request, Response, Status, Streaming, async_trait, codegen::tokio_st
 
 use super::{Door, control, infer, settings, shared_memory};
 use crate::{
-    api::status,
+    api::{
+        status,
+        trace::{self, Watched},
+    },
     error::Result,
     proto::{
         health::{HealthCheckRequest, HealthCheckResponse, health_server::Health},
@@ -57,7 +60,8 @@ impl GrpcInferenceService for Door {
     ) -> Reply<pb::ModelInferResponse> {
         let started = started();
         let caller = self.caller(request.extensions());
-        let result = infer::infer(&caller, request.into_inner()).await;
+        let mut watched = Watched::new(&trace::GRPC, &caller);
+        let result = infer::infer(&caller, request.into_inner(), &mut watched).await;
         reply("ModelInfer", started, result)
     }
 
@@ -243,7 +247,10 @@ impl GrpcInferenceService for Door {
         &self,
         request: Request<pb::TraceSettingRequest>,
     ) -> Reply<pb::TraceSettingResponse> {
-        Err(self.refuse(&request, "trace"))
+        let started = started();
+        let caller = self.caller(request.extensions());
+        let result = settings::trace(&caller, request.into_inner());
+        reply("TraceSetting", started, result)
     }
 
     async fn log_settings(

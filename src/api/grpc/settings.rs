@@ -1,12 +1,13 @@
-//! The logging extension over gRPC.
+//! The trace and logging extensions over gRPC.
 
 use crate::{
     admission::Verb,
-    api::{admit::Caller, logging},
+    api::{admit::Caller, logging, trace},
     error::Result,
     inference::Parameter,
     proto::inference::{self as pb, log_settings_request, log_settings_response},
     telemetry::logging::Change,
+    trace::Change as TraceChange,
 };
 
 /// What is logged, after it was changed as the request says.
@@ -25,6 +26,26 @@ pub(super) fn logging(
             .into_iter()
             .map(|(name, value)| (name.to_owned(), shown(value)))
             .collect(),
+    })
+}
+
+/// What is traced, after it was changed as the request says.
+pub(super) fn trace(
+    caller: &Caller,
+    request: pb::TraceSettingRequest,
+) -> Result<pb::TraceSettingResponse> {
+    let api = caller.admit(Verb::Trace, &request.model_name)?;
+    let mut change = TraceChange::default();
+    for (name, setting) in &request.settings {
+        trace::set(&mut change, name, &setting.value)?;
+    }
+    let settings = trace::update(&api, &change)?.into_iter();
+    let settings = settings.map(|(name, value)| {
+        let value = pb::trace_setting_response::SettingValue { value };
+        (name.to_owned(), value)
+    });
+    Ok(pb::TraceSettingResponse {
+        settings: settings.collect(),
     })
 }
 
@@ -71,6 +92,20 @@ mod tests {
         pb::LogSettingsRequest {
             settings: [(name.to_owned(), value)].into(),
         }
+    }
+
+    #[test]
+    fn trace_settings_of_an_unknown_model_are_an_invalid_argument() {
+        let api = caller();
+        let all = trace(&api, Default::default()).unwrap();
+        assert_eq!(all.settings.len(), 6);
+        assert_eq!(all.settings["trace_level"].value, ["OFF"]);
+        let request = pb::TraceSettingRequest {
+            model_name: "m".to_owned(),
+            ..Default::default()
+        };
+        let error = trace(&api, request).unwrap_err();
+        assert_eq!(error.message(), "Request for unknown model : m");
     }
 
     #[test]

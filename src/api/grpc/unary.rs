@@ -37,6 +37,7 @@ use crate::{
         admit::Caller,
         body::{BoxError, Chunks, read_announced},
         status,
+        trace::{self, Watched},
     },
     error::{Error, Result},
     proto::inference as pb,
@@ -123,13 +124,17 @@ where
 {
     caller.check(Verb::Infer)?;
     let wanted = encoding::wanted(request.headers(), caller.grpc_compression);
+    let mut watched = Watched::new(&trace::GRPC, caller);
     let message = read(caller, request, caller.limits.request_byte_size).await?;
     let message = decode(message, &caller.limits)?;
-    let chunks = encode(infer::infer(caller, message).await?, RESPONSE_BYTE_SIZE)?;
-    match wanted {
-        None => Ok(Answer::plain(chunks)),
-        Some((encoding, level)) => encoding::pack(chunks, encoding, level).await,
-    }
+    let answer = infer::infer(caller, message, &mut watched).await?;
+    let chunks = encode(answer, RESPONSE_BYTE_SIZE)?;
+    let mut answer = match wanted {
+        None => Answer::plain(chunks),
+        Some((encoding, level)) => encoding::pack(chunks, encoding, level).await?,
+    };
+    watched.send(&mut answer.chunks);
+    Ok(answer)
 }
 
 /// The only message of a call's body, which may have `limit` bytes. Memory grows with what arrives.

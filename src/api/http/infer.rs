@@ -14,6 +14,7 @@ use crate::{
         admit::Admitted,
         body::{self, Chunks},
         request::within,
+        trace::{self, Watched},
     },
     error::Result,
     model::Lease,
@@ -31,7 +32,10 @@ pub(super) async fn infer(
     // An unknown model is refused before its body is read, but a client that sends slowly must
     // not keep a known one from being unloaded: this lease is given back at once.
     drop(resolve(api, version)?);
+    let mut watched = Watched::new(&trace::HTTP, api);
+    watched.begin(api);
     let body = body::read(body, api.limits.request_byte_size, &api.patience()).await?;
+    watched.received();
     let body = encoding::decode(encoded, body, &api.limits).await?;
     let (lease, mut request);
     if json_length == Some(0) {
@@ -48,6 +52,7 @@ pub(super) async fn infer(
         lease = resolve(api, version)?;
         request = bind_tensors(document, tensors, api.model())?;
     }
+    request.trace = watched.trace();
     let formats = std::mem::take(&mut request.formats);
     let id = request.id.clone();
     let (response, stored) = request.run(api, &lease).await?;
@@ -58,10 +63,12 @@ pub(super) async fn infer(
     };
     let written = write(heading, &response, &formats, &stored)?;
     let answer = answer::tensors(written.json, written.tensors);
-    Ok(match encoding::wanted(headers) {
+    let mut answer = match encoding::wanted(headers) {
         None => answer,
         Some(encoding) => encoding::encode(encoding, answer).await,
-    })
+    };
+    watched.send(answer.body_mut());
+    Ok(answer)
 }
 
 fn resolve(api: &Admitted<'_>, version: Option<u64>) -> Result<Lease> {

@@ -164,6 +164,7 @@ async fn dispatch(
                 RegionVerb::Unregister => shared_memory::unregister(api, kind, name),
             }
         }
+        Route::Trace(_) => settings::trace(api, &parts.method, body).await,
         Route::Logging => settings::logging(api, &parts.method, body).await,
         Route::NamedRepository => Err(super::describe::named_repository()),
         Route::Unsupported(extension) => Err(unsupported(extension)),

@@ -28,6 +28,8 @@ pub(super) enum Route<'a> {
     Index,
     Load(Cow<'a, str>),
     Unload(Cow<'a, str>),
+    /// Trace settings of a model; of all, if the name is empty.
+    Trace(Cow<'a, str>),
     Logging,
     /// A repository call that names a repository.
     NamedRepository,
@@ -81,7 +83,9 @@ impl<'a> Route<'a> {
             (Some(""), Some("cudasharedmemory"), Some(next)) => {
                 return region(RegionKind::Cuda, next, segments);
             }
-            (Some(""), Some("trace"), Some("setting")) => Self::Unsupported("trace"),
+            (Some(""), Some("trace"), Some("setting")) if segments.next().is_none() => {
+                Self::Trace(Cow::Borrowed(""))
+            }
             (Some(""), Some("logging"), None) => Self::Logging,
             _ => return Ok(None),
         };
@@ -102,6 +106,7 @@ impl<'a> Route<'a> {
                 Aspect::Statistics => Verb::Statistics,
             },
             Self::AllStatistics => Verb::Statistics,
+            Self::Trace(_) => Verb::Trace,
             Self::Logging => Verb::Logging,
             Self::Index | Self::NamedRepository => Verb::Index,
             Self::Load(_) => Verb::Load,
@@ -113,7 +118,10 @@ impl<'a> Route<'a> {
     /// The model that it is about; empty if it is about none, or about all.
     pub(super) fn model(&self) -> &str {
         match self {
-            Self::Model { name, .. } | Self::Load(name) | Self::Unload(name) => name,
+            Self::Model { name, .. }
+            | Self::Load(name)
+            | Self::Unload(name)
+            | Self::Trace(name) => name,
             Self::ServerMetadata
             | Self::Live
             | Self::Ready
@@ -145,7 +153,9 @@ impl<'a> Route<'a> {
                 RegionVerb::Status => method == Method::GET,
                 RegionVerb::Register | RegionVerb::Unregister => method == Method::POST,
             },
-            Self::Logging | Self::Unsupported(_) => method == Method::GET || method == Method::POST,
+            Self::Trace(_) | Self::Logging | Self::Unsupported(_) => {
+                method == Method::GET || method == Method::POST
+            }
         }
     }
 }
@@ -178,7 +188,8 @@ fn model<'a>(
         Some("stats") => Aspect::Statistics,
         Some("generate" | "generate_stream") => return Ok(Some(Route::Unsupported("generate"))),
         Some("trace") if version.is_none() && segments.next() == Some("setting") => {
-            return Ok(Some(Route::Unsupported("trace")));
+            let is_model = !name.is_empty() && segments.next().is_none();
+            return is_model.then(|| decode(name).map(Route::Trace)).transpose();
         }
         Some(_) => return Ok(None),
     };
@@ -291,7 +302,7 @@ pub(super) mod tests {
             ),
             ("/v2/models/m/stats", model("m", None, Aspect::Statistics)),
             ("/v2/models/m/generate", Route::Unsupported("generate")),
-            ("/v2/models/m/trace/setting", Route::Unsupported("trace")),
+            ("/v2/models/m/trace/setting", Route::Trace("m".into())),
             ("/v2/repository/index", Route::Index),
             ("/v2/repository/models/m/load", Route::Load("m".into())),
             (
@@ -312,7 +323,7 @@ pub(super) mod tests {
                 "/v2/cudasharedmemory/region/a%2Fb/register",
                 region(RegionKind::Cuda, Some("a/b"), RegionVerb::Register),
             ),
-            ("/v2/trace/setting", Route::Unsupported("trace")),
+            ("/v2/trace/setting", Route::Trace("".into())),
             ("/v2/logging", Route::Logging),
         ]
     }
@@ -341,6 +352,9 @@ pub(super) mod tests {
             "/v2/models/m/versions",
             "/v2/models/m/versions/",
             "/v2/models/m/versions/1/trace/setting",
+            "/v2/models/m/trace/setting/x",
+            "/v2/models//trace/setting",
+            "/v2/trace/setting/x",
             "/v2/repository/models/m",
             "/v2/repository/models/m/load/x",
             "/v2/repository/index/x",

@@ -1,4 +1,4 @@
-//! The logging extension over HTTP.
+//! The trace and logging extensions over HTTP.
 
 use bytes::Bytes;
 use hyper::{Method, Response, body::Incoming};
@@ -13,16 +13,19 @@ use crate::{
         admit::Admitted,
         body::{self, Chunks},
         logging,
+        trace::{self, Shown},
     },
     error::Result,
     inference::Parameter,
     telemetry::logging::Change,
+    trace::Change as TraceChange,
 };
 
 /// Bytes of a body with settings.
 const SETTINGS_BYTE_SIZE: usize = 64 << 10;
-/// Depth of nesting of the settings.
+/// Depths of nesting.
 const DOCUMENT: usize = 1;
+const VALUES: usize = 2;
 
 /// What is logged; with POST, after it was changed.
 pub(super) async fn logging(
@@ -36,6 +39,27 @@ pub(super) async fn logging(
     }
     let settings = logging::shown(logging::update(api, &change));
     let settings = settings.map(|(name, value)| (name.to_owned(), json(value)));
+    Ok(document(&Value::Object(Map::from_iter(settings))))
+}
+
+/// What is traced, of one model or of all; with POST, after it was changed.
+pub(super) async fn trace(
+    api: &Admitted<'_>,
+    method: &Method,
+    body: &mut Incoming,
+) -> Result<Response<Chunks>> {
+    let mut change = TraceChange::default();
+    if method == Method::POST {
+        change = trace_change(&read(api, body).await?, &api.limits)?;
+    }
+    let settings = trace::update(api, &change)?.map(|(name, values): Shown| {
+        let value = if name == "trace_level" {
+            values.into()
+        } else {
+            values.concat().into()
+        };
+        (name.to_owned(), value)
+    });
     Ok(document(&Value::Object(Map::from_iter(settings))))
 }
 
@@ -61,6 +85,29 @@ fn log_change(body: &[u8], limits: &Limits) -> Result<Change> {
     Ok(change)
 }
 
+/// A change of the trace settings: texts, lists of texts, or `null` for what is no longer set.
+fn trace_change(body: &[u8], limits: &Limits) -> Result<TraceChange> {
+    let mut change = TraceChange::default();
+    if body.is_empty() {
+        return Ok(change);
+    }
+    let mut reader = Reader::new(body, limits);
+    reader.object(DOCUMENT, str::to_owned, |reader, name| {
+        let mut values = Vec::new();
+        match reader.peek()? {
+            Peek::Null => reader.skip(DOCUMENT).map(drop)?,
+            Peek::Array => reader.array(VALUES, |reader, _| {
+                values.push(reader.string("length of a setting")?);
+                Ok(())
+            })?,
+            _ => values.push(reader.string("length of a setting")?),
+        }
+        trace::set(&mut change, &name, &values)
+    })?;
+    reader.finish()?;
+    Ok(change)
+}
+
 fn json(value: Parameter) -> Value {
     match value {
         Parameter::Bool(value) => value.into(),
@@ -74,6 +121,26 @@ fn json(value: Parameter) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trace_settings_are_texts_lists_or_null() {
+        use crate::trace::Edit;
+        let read = |text: &str| trace_change(text.as_bytes(), &Limits::default());
+        assert_eq!(read("").unwrap(), TraceChange::default());
+        let change = read(r#"{"trace_rate":"7","trace_count":null,"trace_level":["OFF"]}"#);
+        let change = change.unwrap();
+        assert_eq!((change.rate, change.count), (Edit::Set(7), Edit::Clear));
+        assert!(matches!(change.levels, Edit::Set(levels) if levels.is_off()));
+        for wrong in [
+            "[]",
+            r#"{"trace_rate":7}"#,
+            r#"{"trace_rate":["7","8"]}"#,
+            r#"{"trace_level":[["OFF"]]}"#,
+            r#"{"trace_file":"x"}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_body_changes_what_it_names() {
