@@ -5,6 +5,7 @@ mod affinity;
 mod arena;
 pub mod cuda;
 mod device_pool;
+pub mod kernels;
 #[cfg(test)]
 mod on_fake;
 mod pinned_pool;

@@ -8,6 +8,8 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod top_k;
+#[cfg(test)]
+mod top_k_tests;
 
 pub use self::{
     bytes_tensor::{BytesTensor, push_element},

@@ -1,0 +1,2 @@
+// What kernels need of it is in cuda.h.
+#include "cuda.h"
