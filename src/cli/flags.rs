@@ -117,6 +117,12 @@ pub(super) struct ServeFlags {
         help_heading = "Front doors"
     )]
     metrics_port: Option<u16>,
+    /// Ask the GPUs for metrics.
+    #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Front doors")]
+    allow_gpu_metrics: Option<bool>,
+    /// Time between two looks at the GPUs.
+    #[arg(long, value_name = "MS", help_heading = "Front doors")]
+    metrics_interval_ms: Option<u32>,
     /// Largest JSON part of an HTTP request.
     #[arg(long, value_name = "BYTES", help_heading = "Front doors")]
     http_max_input_size: Option<usize>,
@@ -251,6 +257,7 @@ impl ServeFlags {
         if self.auth_policy.is_some() {
             config.auth.policy.clone_from(&self.auth_policy);
         }
+        self.apply_gpu_metrics(config);
         if self.onnxruntime_library.is_some() {
             config
                 .onnxruntime
@@ -285,6 +292,14 @@ impl ServeFlags {
         if self.log_file.is_some() {
             log.file.clone_from(&self.log_file);
         }
+    }
+
+    fn apply_gpu_metrics(&self, config: &mut Config) {
+        let gpu_metrics = &mut config.gpu_metrics;
+        set(&mut gpu_metrics.enabled, self.allow_gpu_metrics);
+        let seconds = |milliseconds: u32| f64::from(milliseconds) / 1000.0;
+        let interval = self.metrics_interval_ms.map(seconds);
+        set(&mut gpu_metrics.interval_seconds, interval);
     }
 
     fn apply_repository(&self, config: &mut Config) {

@@ -40,6 +40,8 @@ fn takes_tritons_flags_in_both_spellings() {
         "--allow-client-shm=true",
         "--grpc-infer-response-compression-level=low",
         "--exit-on-error=true",
+        "--allow-gpu-metrics=false",
+        "--metrics-interval-ms=500",
         "--backend-config=onnxruntime,default-max-batch-size=8",
     ])
     .unwrap();
@@ -54,6 +56,8 @@ fn takes_tritons_flags_in_both_spellings() {
     assert!(config.shared_memory.enabled);
     assert_eq!(config.grpc_response_compression, ResponseCompression::Low);
     assert!(config.exit_on_error);
+    assert!(!config.gpu_metrics.enabled);
+    assert_eq!(config.gpu_metrics.interval_seconds, 0.5);
     assert_eq!(config.models.default_max_batch_size, 8);
 }
 

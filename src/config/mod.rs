@@ -29,6 +29,8 @@ pub struct Config {
     pub metrics: Door,
     /// How answers to gRPC's `ModelInfer` are compressed.
     pub grpc_response_compression: ResponseCompression,
+    /// What the metrics page says of GPUs.
+    pub gpu_metrics: crate::telemetry::nvml::Config,
     /// Which models are served, and who decides it.
     pub repository: repository::Config,
     /// What holds for every model.
@@ -87,6 +89,7 @@ impl Default for Config {
             grpc: Door::on(8001),
             metrics: Door::on(8002),
             grpc_response_compression: ResponseCompression::default(),
+            gpu_metrics: Default::default(),
             repository: repository::Config::default(),
             models: Models::default(),
             placement: placement::Config::default(),
@@ -146,6 +149,7 @@ impl Config {
         if !self.http.enabled && !self.grpc.enabled {
             return Err("http and grpc are both disabled: nobody could reach a model".to_owned());
         }
+        self.gpu_metrics.interval()?;
         let mut doors = BTreeMap::new();
         for (name, door) in [
             ("http", &self.http),

@@ -21,7 +21,7 @@ use crate::{
     api::{Stage, grpc, http, metrics},
     config::{Config, Door},
     repository::{LoadFailure, Registry},
-    telemetry::logging::Logging,
+    telemetry::{logging::Logging, nvml::GpuSampler},
 };
 
 /// What unloading the models may take at least, however long the requests took.
@@ -30,6 +30,7 @@ const UNLOAD_TIME: Duration = Duration::from_secs(1);
 /// A server with its doors open.
 pub struct Server {
     rooms: Rooms,
+    gpu_sampler: Option<GpuSampler>,
     addresses: Addresses,
     /// Doors that clients' requests come through.
     doors: Vec<JoinHandle<()>>,
@@ -67,6 +68,11 @@ impl Server {
             grpc: address(grpc_door.as_ref()),
             metrics: address(metrics_door.as_ref()),
         };
+        let gpu_sampler = (config.gpu_metrics.enabled && metrics_door.is_some())
+            .then(|| GpuSampler::start(&config.gpu_metrics))
+            .transpose()
+            .map_err(anyhow::Error::msg)?;
+        let gpus = gpu_sampler.as_ref().map(GpuSampler::samples);
         let rooms = assemble(config, logging)?;
         let (drain, draining) = watch::channel(false);
         let (end, ending) = watch::channel(false);
@@ -80,10 +86,14 @@ impl Server {
             grpc_door
                 .map(|door| tokio::spawn(grpc::serve(door, Arc::clone(api), raised(&draining)))),
         );
-        let page = metrics_door
-            .map(|door| tokio::spawn(metrics::serve(door, Arc::clone(api), raised(&ending))));
+        let page = metrics_door.map(|door| {
+            let gpus = gpus.unwrap_or_default();
+            let ended = raised(&ending);
+            tokio::spawn(metrics::serve(door, Arc::clone(api), gpus, ended))
+        });
         Ok(Self {
             rooms,
+            gpu_sampler,
             addresses,
             doors,
             page,
@@ -139,9 +149,11 @@ impl Server {
         let left = deadline
             .saturating_duration_since(Instant::now())
             .max(UNLOAD_TIME);
+        let gpu_sampler = self.gpu_sampler;
         let unloaded = tokio::task::spawn_blocking(move || {
             let stopped = repository.stop(left);
             tracing.stop();
+            drop(gpu_sampler);
             stopped
         })
         .await;

@@ -3,5 +3,6 @@
 pub mod exposition;
 mod histogram;
 pub mod logging;
+pub mod nvml;
 
 pub use self::histogram::Histogram;

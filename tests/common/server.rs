@@ -57,6 +57,14 @@ impl Server {
         Self::launch(repository, flags, |_| {})
     }
 
+    /// Starts a server that needs no ONNX Runtime, with these environment variables, and waits until it
+    /// is ready.
+    pub fn start_in(repository: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::launch(repository, flags, |command| {
+            command.envs(environment.iter().copied());
+        })
+    }
+
     fn launch(repository: &Path, flags: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_despina"));
         command

@@ -1,6 +1,7 @@
 //! The metrics page: Triton's `nv_*` families, and a few histograms of Despina's own, written from
 //! the counters that the rooms below keep. Keeps no counters itself.
 
+mod gpu;
 mod host;
 
 use std::{future::Future, sync::Arc};
@@ -29,22 +30,32 @@ use crate::{
     telemetry::{
         Histogram,
         exposition::{CONTENT_TYPE as TEXT_FORMAT, Exposition, Kind},
+        nvml::GpuSamples,
     },
 };
 
 /// Serves the page on `listener` until `shutdown`.
-pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let (protocol, cpu) = (protocol(&api.limits), Arc::new(CpuMeter::default()));
+pub async fn serve(
+    listener: TcpListener,
+    api: Arc<Api>,
+    gpus: GpuSamples,
+    shutdown: impl Future<Output = ()>,
+) {
+    let protocol = protocol(&api.limits);
+    let machine = Arc::new(Machine {
+        cpu: CpuMeter::default(),
+        gpus,
+    });
     listener::serve(
         listener,
         ending(&api.limits),
         shutdown,
         |stream, in_flight| {
-            let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
+            let (api, machine) = (Arc::clone(&api), Arc::clone(&machine));
             let service = service_fn(move |request| {
-                let (api, cpu) = (Arc::clone(&api), Arc::clone(&cpu));
+                let (api, machine) = (Arc::clone(&api), Arc::clone(&machine));
                 in_flight.clone().count(async move {
-                    respond(Caller::new(api, Identity::Anonymous), &cpu, &request)
+                    respond(Caller::new(api, Identity::Anonymous), &machine, &request)
                 })
             });
             protocol.serve_connection(stream, service)
@@ -53,10 +64,17 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<O
     .await;
 }
 
-fn respond(mut caller: Caller, cpu: &CpuMeter, request: &Request<Incoming>) -> Response<Chunks> {
+/// Where the machine's own numbers come from.
+#[derive(Debug, Default)]
+struct Machine {
+    cpu: CpuMeter,
+    gpus: GpuSamples,
+}
+
+fn respond(mut caller: Caller, machine: &Machine, request: &Request<Incoming>) -> Response<Chunks> {
     let (status, page) = match (request.uri().path(), request.method()) {
         ("/metrics" | "/metrics/", &Method::GET) => {
-            match admitted_page(&mut caller, request.headers(), cpu) {
+            match admitted_page(&mut caller, request.headers(), machine) {
                 Ok(page) => (StatusCode::OK, page),
                 Err(error) => return answer::error(&error),
             }
@@ -74,10 +92,10 @@ fn respond(mut caller: Caller, cpu: &CpuMeter, request: &Request<Incoming>) -> R
     response
 }
 
-fn admitted_page(caller: &mut Caller, headers: &HeaderMap, cpu: &CpuMeter) -> Result<String> {
+fn admitted_page(caller: &mut Caller, headers: &HeaderMap, machine: &Machine) -> Result<String> {
     caller.identify(headers)?;
     let api = caller.admit(Verb::Metrics, "")?;
-    Ok(page(&api, cpu))
+    Ok(page(&api, machine))
 }
 
 /// One model's numbers, read once for the whole page.
@@ -87,7 +105,7 @@ struct Reading {
     snapshot: Snapshot,
 }
 
-fn page(api: &Admitted<'_>, cpu: &CpuMeter) -> String {
+fn page(api: &Admitted<'_>, machine: &Machine) -> String {
     let readings: Vec<_> = api
         .ready_models()
         .into_iter()
@@ -103,7 +121,8 @@ fn page(api: &Admitted<'_>, cpu: &CpuMeter) -> String {
     write_durations(&mut exposition, &readings);
     write_gauges(&mut exposition, &readings);
     write_histograms(&mut exposition, &readings);
-    write_host(&mut exposition, cpu.utilization(), host::memory());
+    write_host(&mut exposition, machine.cpu.utilization(), host::memory());
+    gpu::write(&mut exposition, &machine.gpus.latest());
     exposition.finish()
 }
 
@@ -285,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_family_is_announced_even_without_models() {
-        let page = admitted_page(&mut caller(), &HeaderMap::new(), &CpuMeter::default()).unwrap();
+        let page = admitted_page(&mut caller(), &HeaderMap::new(), &Machine::default()).unwrap();
         for family in [
             "nv_inference_request_success counter",
             "nv_inference_request_failure counter",

@@ -42,7 +42,7 @@ fn casts_round_to_the_nearest_even_and_overflow_to_infinity() {
     assert_eq!(bits[..5], [0x3c00, 0x7bff, 0x7c00, 0x3c00, 0x8000]);
     assert!(halves[5].is_nan());
     let mut brain = [bf16::ZERO];
-    cast(&[1.003_906_25f32], &mut brain, 1.0, -0.0);
+    cast(&[1.0 + 1.0 / 256.0f32], &mut brain, 1.0, -0.0);
     assert_eq!(brain[0].to_bits(), 0x3f80);
     let mut floats = [0.0f32; 3];
     cast(&[0u8, 128, 255], &mut floats, 1.0 / 128.0, -1.0);

@@ -63,6 +63,19 @@ pub struct MemoryInfo {
     used: c_ulonglong,
 }
 
+/// `nvmlMemory_v2_t`.
+#[repr(C)]
+pub struct MemoryInfoV2 {
+    version: c_uint,
+    total: c_ulonglong,
+    reserved: c_ulonglong,
+    free: c_ulonglong,
+    used: c_ulonglong,
+}
+
+/// `nvmlMemory_v2`: the structure's size, and from bit 24 on its version.
+const MEMORY_INFO_VERSION: c_uint = size_of::<MemoryInfoV2>() as c_uint | 2 << 24;
+
 /// `nvmlUtilization_t`.
 #[repr(C)]
 pub struct Utilization {
@@ -166,6 +179,18 @@ exported! {
         let used = device.value(Counter::UsedBytes);
         info.set(MemoryInfo {
             total: device.memory_byte_size,
+            free: device.memory_byte_size.saturating_sub(used),
+            used,
+        })
+    }
+
+    fn nvmlDeviceGetMemoryInfo_v2(handle: Handle, info: Out<MemoryInfoV2>) {
+        let device = device(handle)?;
+        let used = device.value(Counter::UsedBytes);
+        info.set(MemoryInfoV2 {
+            version: MEMORY_INFO_VERSION,
+            total: device.memory_byte_size,
+            reserved: 0,
             free: device.memory_byte_size.saturating_sub(used),
             used,
         })

@@ -9,7 +9,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::api::{Api, Stage, http, metrics, tests::empty_api};
+use crate::{
+    api::{Api, Stage, http, metrics, tests::empty_api},
+    telemetry::nvml::GpuSamples,
+};
 
 pub(super) struct Door {
     stream: TcpStream,
@@ -184,7 +187,9 @@ async fn the_metrics_port_has_one_page() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = metrics::serve(listener, empty_api(), async { drop(stopped.await) });
+    let served = metrics::serve(listener, empty_api(), GpuSamples::default(), async {
+        drop(stopped.await)
+    });
     let mut door = Door {
         stop,
         served: tokio::spawn(served),

@@ -1,0 +1,192 @@
+//! Asks the library.
+
+use std::{collections::BTreeMap, iter};
+
+use nvml_wrapper::{
+    Device, EventSet, Nvml, bitmasks::device::ThrottleReasons, bitmasks::event::EventTypes,
+    enum_wrappers::device as of, enums::event::XidError, error::NvmlError,
+};
+
+use super::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason};
+
+/// Opens the library.
+///
+/// # Errors
+/// That it is not there, or cannot reach its driver.
+pub(super) fn open() -> Result<Nvml, NvmlError> {
+    Nvml::init()
+}
+
+/// Looks at the GPUs, and remembers what has to be between two looks.
+pub(super) struct Reader<'nvml> {
+    nvml: &'nvml Nvml,
+    /// In the library's order.
+    gpus: Vec<Remembered<'nvml>>,
+}
+
+/// Of one GPU.
+struct Remembered<'nvml> {
+    /// Where its critical errors arrive, if it tells them.
+    events: Option<EventSet<'nvml>>,
+    xid_errors: BTreeMap<u64, u64>,
+    /// The energy at the first look, in millijoules.
+    first_energy: Option<u64>,
+}
+
+impl<'nvml> Reader<'nvml> {
+    pub(super) fn new(nvml: &'nvml Nvml) -> Self {
+        let count = nvml.device_count().unwrap_or(0);
+        let gpus = (0..count).map(|index| Remembered {
+            events: xid_events(nvml, index).ok().flatten(),
+            xid_errors: BTreeMap::new(),
+            first_energy: None,
+        });
+        Self {
+            nvml,
+            gpus: gpus.collect(),
+        }
+    }
+
+    /// One that does not even tell its UUID, as it has fallen off the bus, is left out.
+    pub(super) fn read(&mut self) -> Vec<GpuSample> {
+        (0..)
+            .zip(&mut self.gpus)
+            .filter_map(|(index, gpu)| {
+                let device = self.nvml.device_by_index(index).ok()?;
+                Some(gpu.sample(&device, device.uuid().ok()?))
+            })
+            .collect()
+    }
+}
+
+/// A set that gets the critical errors of one GPU; `None` if it does not tell them.
+fn xid_events(nvml: &Nvml, index: u32) -> Result<Option<EventSet<'_>>, NvmlError> {
+    let device = nvml.device_by_index(index)?;
+    let xid = EventTypes::CRITICAL_XID_ERROR;
+    if !device.supported_event_types()?.contains(xid) {
+        return Ok(None);
+    }
+    let registered = device.register_events(xid, nvml.create_event_set()?);
+    registered.map(Some).map_err(|failed| failed.error)
+}
+
+impl Remembered<'_> {
+    fn sample(&mut self, device: &Device<'_>, uuid: String) -> GpuSample {
+        self.count_xids();
+        let memory = device.memory_info().ok();
+        let utilization = device.utilization_rates().ok();
+        GpuSample {
+            uuid,
+            utilization: utilization.map(|rates| f64::from(rates.gpu) / 100.0),
+            memory_total_bytes: memory.as_ref().map(|memory| memory.total),
+            memory_used_bytes: memory.as_ref().map(|memory| memory.used),
+            power_watts: device.power_usage().ok().map(watts),
+            power_limit_watts: device.enforced_power_limit().ok().map(watts),
+            energy_joules: self.energy_joules(device),
+            temperature_celsius: device.temperature(of::TemperatureSensor::Gpu).ok(),
+            clocks_hertz: known(Clock::ALL, |clock| clock_hertz(device, clock)),
+            throttle_reasons: throttle_reasons(device),
+            ecc_errors: known(EccError::ALL, |error| ecc_errors(device, error)),
+            pcie_bytes_per_second: known(PcieDirection::ALL, |to| pcie_traffic(device, to)),
+            xid_errors: self.xid_errors.clone(),
+            mig_enabled: device
+                .mig_mode()
+                .ok()
+                .map(|mode| mode.current == MIG_ENABLED),
+        }
+    }
+
+    /// Takes in the errors since the last look.
+    fn count_xids(&mut self) {
+        let Some(events) = &self.events else { return };
+        let arrived = iter::from_fn(|| events.wait(0).ok());
+        for event in arrived.take(MOST_EVENTS) {
+            let number = match event.event_data {
+                Some(XidError::Value(number)) => number,
+                Some(XidError::Unknown) => UNKNOWN_XID,
+                None => continue,
+            };
+            let count = self.xid_errors.entry(number).or_insert(0);
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn energy_joules(&mut self, device: &Device<'_>) -> Option<f64> {
+        let now = device.total_energy_consumption().ok()?;
+        let first = *self.first_energy.get_or_insert(now);
+        #[allow(clippy::cast_precision_loss)] // 2^53 mJ are more than a GPU uses in its life
+        Some(now.saturating_sub(first) as f64 / 1000.0)
+    }
+}
+
+/// `NVML_DEVICE_MIG_ENABLE`.
+const MIG_ENABLED: u32 = 1;
+/// The number that the library gives to an error that it does not know.
+const UNKNOWN_XID: u64 = 999;
+/// Most errors that are counted in one look: a GPU that fails all the time does not keep the others
+/// from being looked at.
+const MOST_EVENTS: usize = 1000;
+
+fn watts(milliwatts: u32) -> f64 {
+    f64::from(milliwatts) / 1000.0
+}
+
+/// Each of `all` with its value, where there is one.
+fn known<Label: Copy, Value>(
+    all: &[Label],
+    value: impl Fn(Label) -> Option<Value>,
+) -> Vec<(Label, Value)> {
+    all.iter()
+        .filter_map(|&label| Some((label, value(label)?)))
+        .collect()
+}
+
+fn clock_hertz(device: &Device<'_>, clock: Clock) -> Option<u64> {
+    let kind = match clock {
+        Clock::Sm => of::Clock::SM,
+        Clock::Memory => of::Clock::Memory,
+        Clock::Graphics => of::Clock::Graphics,
+        Clock::Video => of::Clock::Video,
+    };
+    let megahertz = device.clock_info(kind).ok()?;
+    Some(u64::from(megahertz) * 1_000_000)
+}
+
+fn throttle_reasons(device: &Device<'_>) -> Vec<(ThrottleReason, bool)> {
+    let Ok(now) = device.current_throttle_reasons() else {
+        return Vec::new();
+    };
+    let is_one = |reason| now.contains(throttle_flag(reason));
+    known(ThrottleReason::ALL, |reason| Some(is_one(reason)))
+}
+
+fn throttle_flag(reason: ThrottleReason) -> ThrottleReasons {
+    match reason {
+        ThrottleReason::Idle => ThrottleReasons::GPU_IDLE,
+        ThrottleReason::ApplicationClocks => ThrottleReasons::APPLICATIONS_CLOCKS_SETTING,
+        ThrottleReason::PowerCap => ThrottleReasons::SW_POWER_CAP,
+        ThrottleReason::HardwareSlowdown => ThrottleReasons::HW_SLOWDOWN,
+        ThrottleReason::SyncBoost => ThrottleReasons::SYNC_BOOST,
+        ThrottleReason::SoftwareThermal => ThrottleReasons::SW_THERMAL_SLOWDOWN,
+        ThrottleReason::HardwareThermal => ThrottleReasons::HW_THERMAL_SLOWDOWN,
+        ThrottleReason::PowerBrake => ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN,
+        ThrottleReason::DisplayClocks => ThrottleReasons::DISPLAY_CLOCK_SETTING,
+    }
+}
+
+fn ecc_errors(device: &Device<'_>, error: EccError) -> Option<u64> {
+    let kind = match error {
+        EccError::Corrected => of::MemoryError::Corrected,
+        EccError::Uncorrected => of::MemoryError::Uncorrected,
+    };
+    device.total_ecc_errors(kind, of::EccCounter::Volatile).ok()
+}
+
+fn pcie_traffic(device: &Device<'_>, direction: PcieDirection) -> Option<u64> {
+    let counter = match direction {
+        PcieDirection::Receive => of::PcieUtilCounter::Receive,
+        PcieDirection::Transmit => of::PcieUtilCounter::Send,
+    };
+    let kilobytes = device.pcie_throughput(counter).ok()?;
+    Some(u64::from(kilobytes) * 1024)
+}
