@@ -6,8 +6,9 @@
 use std::{ops::Deref, sync::Arc};
 
 use hyper::HeaderMap;
+use tokio::sync::watch;
 
-use super::Api;
+use super::{Api, Stage, probes::Verdict};
 use crate::{
     admission::{Identity, Permit, Verb},
     error::{Error, Result},
@@ -122,6 +123,24 @@ impl Deref for Caller {
     }
 }
 
+/// Changes of the server's stage and of what its models are.
+#[derive(Debug)]
+pub(super) struct Changes {
+    models: watch::Receiver<()>,
+    stage: watch::Receiver<()>,
+}
+
+impl Changes {
+    /// Waits for the next one since it was last waited for.
+    pub(super) async fn next(&mut self) {
+        // An error is the sender's end, which is the server's.
+        tokio::select! {
+            _ = self.models.changed() => {}
+            _ = self.stage.changed() => {}
+        }
+    }
+}
+
 /// One act that the gate has let in, on the model that it was asked about.
 #[derive(Debug)]
 pub(super) struct Admitted<'a> {
@@ -197,6 +216,27 @@ impl Admitted<'_> {
         let mut entries = self.registry().index(ready_only);
         entries.retain(|entry| self.sees(&entry.name));
         entries
+    }
+
+    /// All rows of the repository index, for a verdict on the server as a whole.
+    pub(super) fn all_entries(&self) -> Vec<IndexEntry> {
+        self.registry().index(false)
+    }
+
+    /// Whether the server could get on by itself: false only if its control loop is gone.
+    pub(super) fn liveness(&self) -> Verdict {
+        if self.repository().is_running() || self.readiness.stage() == Stage::Exiting {
+            return Verdict::default();
+        }
+        Verdict::no("the model repository's control loop has ended", [])
+    }
+
+    /// Is told of whatever may change what a probe says.
+    pub(super) fn changes(&self) -> Changes {
+        Changes {
+            models: self.registry().changes(),
+            stage: self.readiness.changes(),
+        }
     }
 
     /// Has the index name what is in the folders now.

@@ -13,6 +13,7 @@ mod listener;
 mod load;
 mod logging;
 pub mod metrics;
+mod probes;
 mod readiness;
 mod request;
 mod shared_memory;
@@ -25,6 +26,7 @@ use self::body::Patience;
 pub use self::{
     admit::Interior,
     compression::ResponseCompression,
+    probes::{ReadinessPolicy, ReadyModels},
     readiness::{Readiness, Stage},
     request::{InferRequest, OutputFormats},
 };
@@ -49,6 +51,8 @@ pub struct Api {
     /// Whether the server counts as ready only while every known version is
     /// (Triton's `--strict-readiness`).
     pub strict_readiness: bool,
+    /// When `/readyz` says yes.
+    pub readiness_policy: ReadinessPolicy,
     /// The server's name in its metadata (Triton's `--id`; Triton's default is `triton`).
     pub server_name: String,
     /// The server's version in its metadata.
@@ -149,6 +153,7 @@ pub(crate) mod tests {
             grpc_compression: ResponseCompression::default(),
             readiness,
             strict_readiness: true,
+            readiness_policy: ReadinessPolicy::default(),
             server_name: "triton".to_owned(),
             server_version: "1.2.3".to_owned(),
         })

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::watch;
+
 /// The server's stages, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
@@ -17,12 +19,15 @@ pub enum Stage {
 
 /// The current [`Stage`].
 #[derive(Debug, Default)]
-pub struct Readiness(AtomicU8);
+pub struct Readiness {
+    stage: AtomicU8,
+    changed: watch::Sender<()>,
+}
 
 impl Readiness {
     /// The stage now.
     pub fn stage(&self) -> Stage {
-        match self.0.load(Ordering::Acquire) {
+        match self.stage.load(Ordering::Acquire) {
             0 => Stage::Starting,
             1 => Stage::Ready,
             _ => Stage::Exiting,
@@ -36,6 +41,12 @@ impl Readiness {
             Stage::Ready => 1,
             Stage::Exiting => 2,
         };
-        self.0.store(code, Ordering::Release);
+        self.stage.store(code, Ordering::Release);
+        self.changed.send_replace(());
+    }
+
+    /// Is told of every change.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 }

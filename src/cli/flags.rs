@@ -7,6 +7,7 @@ use clap::{ArgAction, Args};
 
 use super::{placement_flags::PlacementFlags, trace};
 use crate::{
+    api::ReadyModels,
     api::ResponseCompression,
     config::{Config, Door},
     repository::ControlMode,
@@ -180,6 +181,12 @@ pub(super) struct ServeFlags {
     /// Be ready only while every model is.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Life")]
     strict_readiness: Option<bool>,
+    /// Which models /readyz asks for: all, any or required.
+    #[arg(long, value_name = "WHICH", help_heading = "Life")]
+    readiness_models: Option<ReadyModels>,
+    /// A model that /readyz asks for, and then no others. May be given more than once.
+    #[arg(long, value_name = "MODEL", help_heading = "Life")]
+    required_model: Vec<String>,
     /// Time for requests in flight to finish after SIGTERM.
     #[arg(
         long,
@@ -244,6 +251,7 @@ impl ServeFlags {
         set(&mut config.id, self.id.clone());
         set(&mut config.exit_on_error, self.exit_on_error);
         set(&mut config.strict_readiness, self.strict_readiness);
+        self.apply_readiness(config);
         set(&mut config.exit_timeout_seconds, self.exit_timeout_secs);
         set(&mut config.limits.json_byte_size, self.http_max_input_size);
         set(
@@ -279,6 +287,15 @@ impl ServeFlags {
             config.queue.delay_until_requests = count;
         }
         Ok(())
+    }
+
+    fn apply_readiness(&self, config: &mut Config) {
+        let readiness = &mut config.readiness;
+        if !self.required_model.is_empty() {
+            readiness.required.clone_from(&self.required_model);
+            readiness.models = ReadyModels::Required;
+        }
+        set(&mut readiness.models, self.readiness_models);
     }
 
     fn apply_log(&self, config: &mut Config) {

@@ -11,8 +11,12 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::strict_yaml::FileError;
 use crate::{
-    admission, api::ResponseCompression, backend::onnxruntime, placement, repository, scheduler,
-    shared_memory, strict_yaml, telemetry::logging, trace,
+    admission,
+    api::{ReadinessPolicy, ReadyModels, ResponseCompression},
+    backend::onnxruntime,
+    placement, repository, scheduler, shared_memory, strict_yaml,
+    telemetry::logging,
+    trace,
 };
 
 /// Everything that can be set.
@@ -55,6 +59,8 @@ pub struct Config {
     pub exit_on_error: bool,
     /// Ready only while every known model version is.
     pub strict_readiness: bool,
+    /// When `/readyz` says yes.
+    pub readiness: ReadinessPolicy,
     /// Seconds that requests in flight have to finish after SIGTERM.
     pub exit_timeout_seconds: u64,
 }
@@ -102,6 +108,7 @@ impl Default for Config {
             trace: trace::Config::default(),
             exit_on_error: false,
             strict_readiness: true,
+            readiness: ReadinessPolicy::default(),
             exit_timeout_seconds: 30,
         }
     }
@@ -150,6 +157,11 @@ impl Config {
             return Err("http and grpc are both disabled: nobody could reach a model".to_owned());
         }
         self.gpu_metrics.interval()?;
+        if self.readiness.models == ReadyModels::Required && self.readiness.required.is_empty() {
+            return Err(
+                "readiness.models is required, but readiness.required names none".to_owned(),
+            );
+        }
         let mut doors = BTreeMap::new();
         for (name, door) in [
             ("http", &self.http),

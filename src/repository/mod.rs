@@ -155,6 +155,13 @@ impl<M: Loaded> Repository<M> {
         self.ask(Command::Look { reply }, answer).await
     }
 
+    /// Whether the control loop runs. It has ended after [`Repository::stop`], and otherwise only if
+    /// it panicked.
+    pub fn is_running(&self) -> bool {
+        let thread = lock(&self.control.thread);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Waits until every model to load at start is ready or has failed; returns those that failed.
     /// Models that are just being copied into a repository are not waited for.
     ///

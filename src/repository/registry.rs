@@ -8,6 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::table::{ModelEntry, VersionEntry};
 use crate::{
@@ -84,6 +85,7 @@ pub struct Registry<M = Model> {
     table: ArcSwap<Table<M>>,
     /// Serialises writers.
     writer: Mutex<()>,
+    changed: watch::Sender<()>,
 }
 
 /// The reason that Triton gives for a version that was unloaded on purpose.
@@ -125,6 +127,11 @@ impl<M> Registry<M> {
     /// Whether every version that is known either serves or was unloaded on purpose.
     pub fn all_ready(&self) -> bool {
         self.table.load().values().all(|entry| entry.is_ready())
+    }
+
+    /// Is told of every change of the table.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The versions of `name` that serve, ascending.
@@ -212,6 +219,7 @@ impl<M> Registry<M> {
         let mut table = Table::clone(&self.table.load());
         let result = change(&mut table);
         self.table.store(Arc::new(table));
+        self.changed.send_replace(());
         result
     }
 }
@@ -221,6 +229,7 @@ impl<M> Default for Registry<M> {
         Self {
             table: ArcSwap::from_pointee(Table::new()),
             writer: Mutex::default(),
+            changed: watch::Sender::default(),
         }
     }
 }

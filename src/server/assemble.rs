@@ -76,6 +76,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         grpc_compression: config.grpc_response_compression,
         readiness: Arc::new(Readiness::default()),
         strict_readiness: config.strict_readiness,
+        readiness_policy: config.readiness.clone(),
         server_name: config.id.clone(),
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
     };

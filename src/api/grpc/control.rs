@@ -14,25 +14,11 @@ use crate::{
         unsupported,
     },
     error::{Error, Result},
-    proto::{
-        health::{HealthCheckResponse, health_check_response::ServingStatus},
-        inference::{self as pb, model_repository_parameter::ParameterChoice},
-    },
+    proto::inference::{self as pb, model_repository_parameter::ParameterChoice},
     repository::Overrides,
 };
 
 type RepositoryParameters = HashMap<String, pb::ModelRepositoryParameter>;
-
-/// `SERVING` while the server is ready; which service is asked about makes no difference.
-pub(super) fn health(caller: &Caller) -> Result<HealthCheckResponse> {
-    let status = match caller.admit(Verb::Health, "")?.ready() {
-        Ok(true) => ServingStatus::Serving,
-        Ok(false) | Err(_) => ServingStatus::NotServing,
-    };
-    Ok(HealthCheckResponse {
-        status: status.into(),
-    })
-}
 
 pub(super) fn server_live(caller: &Caller) -> Result<pb::ServerLiveResponse> {
     let api = caller.admit(Verb::Health, "")?;
@@ -197,8 +183,9 @@ fn wrong_type(name: &str, expected: &str) -> Error {
 mod tests {
     use super::*;
     use crate::{
-        api::{Stage, tests::caller},
+        api::{Stage, grpc::health, tests::caller},
         error::ErrorKind,
+        proto::health::health_check_response::ServingStatus,
     };
 
     fn parameters(name: &str, choice: ParameterChoice) -> RepositoryParameters {
@@ -221,9 +208,15 @@ mod tests {
     #[test]
     fn an_exiting_server_is_unavailable_but_its_health_check_answers() {
         let api = caller();
-        assert_eq!(health(&api).unwrap().status(), ServingStatus::Serving);
+        assert_eq!(
+            health::check(&api).unwrap().status(),
+            ServingStatus::Serving
+        );
         api.readiness.set(Stage::Exiting);
-        assert_eq!(health(&api).unwrap().status(), ServingStatus::NotServing);
+        assert_eq!(
+            health::check(&api).unwrap().status(),
+            ServingStatus::NotServing
+        );
         assert_eq!(
             server_live(&api).unwrap_err().kind(),
             ErrorKind::Unavailable

@@ -5,6 +5,7 @@ mod contents;
 mod control;
 mod eager;
 mod encoding;
+mod health;
 mod infer;
 mod load;
 mod scan;

@@ -1,10 +1,10 @@
 //! The generated service traits, each method handed on to where it is written.
 
-use std::time::Instant;
+use std::{pin::Pin, time::Instant};
 
 use tonic::{Request, Response, Status, Streaming, async_trait, codegen::tokio_stream};
 
-use super::{Door, control, infer, settings, shared_memory};
+use super::{Door, control, health, infer, settings, shared_memory};
 use crate::{
     api::{
         status,
@@ -17,6 +17,8 @@ use crate::{
     },
 };
 
+type BoxStream<T> =
+    Pin<Box<dyn tokio_stream::Stream<Item = std::result::Result<T, Status>> + Send>>;
 type Reply<T> = std::result::Result<Response<T>, Status>;
 
 /// Ends a call: one line in the log, and the error as a status.
@@ -46,8 +48,16 @@ impl Health for Door {
         reply(
             "Check",
             started(),
-            control::health(&self.caller(request.extensions())),
+            health::check(&self.caller(request.extensions())),
         )
+    }
+
+    type WatchStream = BoxStream<HealthCheckResponse>;
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Reply<Self::WatchStream> {
+        let watched = health::watch(self.caller(request.extensions()));
+        let stream = watched.map(|stream| Box::pin(stream) as Self::WatchStream);
+        reply("Watch", started(), stream)
     }
 }
 

@@ -16,7 +16,9 @@ use crate::{
     api::{Api, Stage, grpc, tests::empty_api},
     proto::{
         DESCRIPTORS,
-        health::{HealthCheckRequest, health_client::HealthClient},
+        health::{
+            HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+        },
         inference::{self as pb, grpc_inference_service_client::GrpcInferenceServiceClient},
     },
 };
@@ -86,6 +88,25 @@ async fn grpc_answers_without_any_model() {
         ready: false,
     });
     assert_eq!(named.await.unwrap_err().code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_watched_servers_changes_are_told_and_its_end_ends_the_stream() {
+    let api = empty_api();
+    api.readiness.set(Stage::Starting);
+    let door = Door::grpc(&api).await;
+    let mut health = HealthClient::new(door.channel.clone());
+    let stream = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut stream = stream.into_inner();
+    let mut next = async || stream.message().await.unwrap().map(|told| told.status());
+    assert_eq!(next().await, Some(ServingStatus::NotServing));
+    api.readiness.set(Stage::Ready);
+    assert_eq!(next().await, Some(ServingStatus::Serving));
+    api.readiness.set(Stage::Exiting);
+    assert_eq!(next().await, Some(ServingStatus::NotServing));
+    assert_eq!(next().await, None);
+    door.stop.send(()).unwrap();
+    door.served.await.unwrap();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod json;
 mod json_response;
 mod json_tensor;
 mod metadata;
+mod probes;
 mod reader;
 mod repository;
 mod route;
@@ -146,6 +147,7 @@ async fn dispatch(
             Aspect::Statistics => metadata::statistics(api, version),
         },
         Route::ServerMetadata => Ok(metadata::server(api)),
+        Route::Probe(probe) => Ok(probes::probe(api, probe)),
         Route::Live => metadata::live(api),
         Route::Ready => metadata::ready(api),
         Route::AllStatistics => metadata::statistics(api, None),

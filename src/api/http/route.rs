@@ -16,6 +16,8 @@ use crate::{
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
+    /// One of Kubernetes' questions.
+    Probe(Probe),
     ServerMetadata,
     Live,
     Ready,
@@ -51,6 +53,14 @@ pub(super) enum RegionVerb {
     Unregister,
 }
 
+/// What an orchestrator asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    Live,
+    Started,
+    Ready,
+}
+
 /// What of a model a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aspect {
@@ -68,7 +78,7 @@ impl<'a> Route<'a> {
     /// `InvalidArgument` for a version that does not fit 64 bits, or a name that is not UTF-8.
     pub(super) fn new(path: &'a str) -> Result<Option<Self>> {
         let Some(path) = path.strip_prefix("/v2") else {
-            return Ok(None);
+            return Ok(probe(path));
         };
         let mut segments = path.split('/');
         let route = match (segments.next(), segments.next(), segments.next()) {
@@ -95,7 +105,7 @@ impl<'a> Route<'a> {
     /// What a call of the route does.
     pub(super) fn verb(&self) -> Verb {
         match self {
-            Self::Live | Self::Ready => Verb::Health,
+            Self::Probe(_) | Self::Live | Self::Ready => Verb::Health,
             // That something is not supported says what the server is.
             Self::ServerMetadata | Self::Unsupported(_) => Verb::Metadata,
             Self::Model { aspect, .. } => match aspect {
@@ -122,7 +132,8 @@ impl<'a> Route<'a> {
             | Self::Load(name)
             | Self::Unload(name)
             | Self::Trace(name) => name,
-            Self::ServerMetadata
+            Self::Probe(_)
+            | Self::ServerMetadata
             | Self::Live
             | Self::Ready
             | Self::AllStatistics
@@ -137,9 +148,11 @@ impl<'a> Route<'a> {
     /// Whether `method` is one that the route answers to.
     pub(super) fn allows(&self, method: &Method) -> bool {
         match self {
-            Self::ServerMetadata | Self::Live | Self::Ready | Self::AllStatistics => {
-                method == Method::GET
-            }
+            Self::Probe(_)
+            | Self::ServerMetadata
+            | Self::Live
+            | Self::Ready
+            | Self::AllStatistics => method == Method::GET,
             Self::Model { aspect, .. } => match aspect {
                 Aspect::Infer => method == Method::POST,
                 Aspect::Metadata | Aspect::Ready | Aspect::Config | Aspect::Statistics => {
@@ -158,6 +171,17 @@ impl<'a> Route<'a> {
             }
         }
     }
+}
+
+/// What is not below `/v2`.
+fn probe(path: &str) -> Option<Route<'_>> {
+    let probe = match path {
+        "/livez" => Probe::Live,
+        "/startupz" => Probe::Started,
+        "/readyz" => Probe::Ready,
+        _ => return None,
+    };
+    Some(Route::Probe(probe))
 }
 
 /// `/v2/models/{name}` and what follows.
@@ -273,6 +297,9 @@ pub(super) mod tests {
 
     fn table() -> Vec<(&'static str, Route<'static>)> {
         vec![
+            ("/livez", Route::Probe(Probe::Live)),
+            ("/startupz", Route::Probe(Probe::Started)),
+            ("/readyz", Route::Probe(Probe::Ready)),
             ("/v2", Route::ServerMetadata),
             ("/v2/", Route::ServerMetadata),
             ("/v2/health/live", Route::Live),
@@ -341,6 +368,8 @@ pub(super) mod tests {
             "",
             "/",
             "/v1",
+            "/livez/",
+            "/v2/livez",
             "/v2x",
             "/v2/health",
             "/v2/health/live/x",
