@@ -36,7 +36,7 @@ impl SharedTensors {
             return Ok(());
         }
         Err(refuse(
-            "an output cannot be in shared memory and have 'classification' as well".to_owned(),
+            "Output can't set both 'shared_memory_region' and 'classification'".to_owned(),
         ))
     }
 }

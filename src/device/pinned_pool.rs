@@ -69,6 +69,12 @@ impl PinnedPool {
         HostSlab { home, byte_size }
     }
 
+    /// Where the device's kernels find `bytes`, which it reads and writes over the bus; `None` unless
+    /// they are this pool's.
+    pub fn device_address(&self, bytes: &[u8]) -> Option<u64> {
+        self.region.device_address(bytes)
+    }
+
     /// What it has and gave.
     pub fn usage(&self) -> PoolUsage {
         let arena = self.arena();
@@ -154,7 +160,7 @@ impl Drop for HostSlab {
 #[derive(Debug)]
 struct Region {
     // Unpinned before it is unmapped: fields are dropped in this order.
-    _pinned: PinnedRange,
+    pinned: PinnedRange,
     mapping: Mapping,
 }
 
@@ -175,10 +181,19 @@ impl Region {
         mapping.touch();
         // SAFETY: the mapping is ours, and stays until the value that is made here is dropped.
         let pinned = unsafe { PinnedRange::new(context, mapping.address.cast(), byte_size) }?;
-        Ok(Self {
-            _pinned: pinned,
-            mapping,
-        })
+        Ok(Self { pinned, mapping })
+    }
+
+    fn device_address(&self, bytes: &[u8]) -> Option<u64> {
+        let offset = bytes
+            .as_ptr()
+            .addr()
+            .checked_sub(self.mapping.address.addr())?;
+        let end = offset.checked_add(bytes.len())?;
+        (end <= self.mapping.byte_size).then_some(())?;
+        self.pinned
+            .device_address()
+            .checked_add(u64::try_from(offset).ok()?)
     }
 
     /// The arena's offsets are inside.

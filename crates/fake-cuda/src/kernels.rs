@@ -7,7 +7,7 @@
 
 use std::ffi::c_void;
 
-use crate::{code::Code, memory, state::state};
+use crate::{code::Code, house, memory, state::state};
 
 /// A kernel that can be launched.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Kernel {
     pub run: fn(&Launch) -> Result<(), Code>,
 }
 
-/// All of them.
+/// All but those of the server itself, which are in `house`.
 const KERNELS: &[Kernel] = &[Kernel {
     name: "fill_u32",
     parameters: &[8, 4, 4],
@@ -29,7 +29,10 @@ const KERNELS: &[Kernel] = &[Kernel {
 
 /// The kernel of that name.
 pub(crate) fn find(name: &str) -> Option<&'static Kernel> {
-    KERNELS.iter().find(|kernel| kernel.name == name)
+    KERNELS
+        .iter()
+        .chain(house::KERNELS)
+        .find(|kernel| kernel.name == name)
 }
 
 /// `fill_u32(uint32_t *destination, uint32_t value, uint32_t count)`: for tests of the driver itself.

@@ -44,7 +44,8 @@
 //!
 //! # What it does not do
 //!
-//! - Kernels are not run: those in [`kernels`] are emulated on the CPU by their entry name.
+//! - Kernels are not run: those in [`kernels`], and those of the server, are emulated on the CPU by their
+//!   entry name.
 //! - The default stream does not wait for other streams. Stream capture has one mode, and does not
 //!   refuse allocations.
 //! - `cuGetProcAddress` and `cuGetExportTable` are not there, so nothing that uses the CUDA
@@ -58,16 +59,26 @@ mod engine;
 mod event;
 mod fault;
 mod graph;
+mod house;
 mod install;
 mod ipc;
 pub mod kernels;
 mod memory;
 mod nvml;
 mod operation;
+#[path = "../../../src/device/kernels/plain/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the server uses the rest")]
+mod plain;
 mod settings;
 mod state;
 mod stream;
 mod table;
+/// As much of the server's room as `plain` uses.
+mod tensor {
+    pub(crate) use crate::top_k::top_k;
+}
+#[path = "../../../src/tensor/top_k.rs"]
+mod top_k;
 
 pub use self::{
     code::Code,

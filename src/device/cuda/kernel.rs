@@ -109,17 +109,30 @@ impl Kernel {
     pub(super) unsafe fn launch(
         &self,
         stream: &Stream,
-        [grid_x, grid_y, grid_z]: [u32; 3],
-        [block_x, block_y, block_z]: [u32; 3],
+        grid: [u32; 3],
+        block: [u32; 3],
         arguments: &[Argument],
     ) -> CUresult {
         // The lower half of a word of this machine comes first, so each argument begins its word.
-        let mut words: SmallVec<[u64; 16]> = arguments.iter().map(Argument::word).collect();
-        let mut pointers: SmallVec<[*mut c_void; 16]> = words
-            .iter_mut()
-            .map(|word| ptr::from_mut(word).cast())
-            .collect();
+        let words: SmallVec<[u64; 16]> = arguments.iter().map(Argument::word).collect();
+        let places = words.iter().map(ptr::from_ref);
         // SAFETY: what the caller promises; there is a pointer to a live word for each argument.
+        unsafe { self.launch_at(stream, [grid, block], places) }
+    }
+
+    /// # Safety
+    /// As [`super::Work::launch`]; there is a place for each of the kernel's arguments, where a value
+    /// of its size is.
+    pub(super) unsafe fn launch_at(
+        &self,
+        stream: &Stream,
+        [[grid_x, grid_y, grid_z], [block_x, block_y, block_z]]: [[u32; 3]; 2],
+        arguments: impl Iterator<Item = *const u64>,
+    ) -> CUresult {
+        // The driver takes pointers that it could write through, and only reads.
+        let mut pointers: SmallVec<[*mut c_void; 16]> =
+            arguments.map(|place| place.cast_mut().cast()).collect();
+        // SAFETY: what the caller promises.
         unsafe {
             sys::cuLaunchKernel(
                 self.raw,

@@ -11,6 +11,7 @@ mod event;
 mod graph;
 mod ipc;
 mod kernel;
+mod kernels;
 mod memory;
 mod pinned;
 mod probe;
@@ -25,6 +26,7 @@ pub use self::{
     graph::Graph,
     ipc::ImportedMemory,
     kernel::{Argument, Kernel, Module},
+    kernels::{Kernels, Piece, Scores},
     memory::{DeviceMemory, DeviceSpan},
     pinned::PinnedRange,
     probe::probe,

@@ -4,7 +4,7 @@
 
 use std::{ffi::c_void, sync::Arc};
 
-use cudarc::driver::sys;
+use cudarc::driver::sys::{self, CUdeviceptr};
 
 use super::{Context, DeviceError};
 
@@ -16,6 +16,7 @@ const FLAGS: u32 = sys::CU_MEMHOSTREGISTER_PORTABLE | sys::CU_MEMHOSTREGISTER_DE
 pub struct PinnedRange {
     context: Arc<Context>,
     address: *mut c_void,
+    device_address: CUdeviceptr,
 }
 
 // SAFETY: the address is only passed to the driver, which may be called from any thread.
@@ -40,10 +41,22 @@ impl PinnedRange {
         // SAFETY: what the caller promises; a context is current.
         let result = unsafe { sys::cuMemHostRegister_v2(address, byte_size, FLAGS) };
         context.check("cuMemHostRegister", result)?;
-        Ok(Self {
+        let mut pinned = Self {
             context: Arc::clone(context),
             address,
-        })
+            device_address: 0,
+        };
+        let found = &raw mut pinned.device_address;
+        // SAFETY: the memory has been pinned and mapped for the context, which is current; the pointer
+        // is to a live integer.
+        let result = unsafe { sys::cuMemHostGetDevicePointer_v2(found, address, 0) };
+        context.check("cuMemHostGetDevicePointer", result)?;
+        Ok(pinned)
+    }
+
+    /// Where the context's kernels find it.
+    pub(in crate::device) fn device_address(&self) -> CUdeviceptr {
+        self.device_address
     }
 }
 

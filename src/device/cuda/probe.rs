@@ -47,6 +47,7 @@ pub(super) const SYMBOLS: &[&str] = &[
     "cuMemFree_v2",
     "cuMemGetAddressRange_v2",
     "cuMemGetInfo_v2",
+    "cuMemHostGetDevicePointer_v2",
     "cuMemHostRegister_v2",
     "cuMemHostUnregister",
     "cuMemcpyDtoDAsync_v2",

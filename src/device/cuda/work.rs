@@ -9,7 +9,10 @@ use cudarc::driver::sys;
 use smallvec::SmallVec;
 
 use super::{Argument, Context, DeviceError, DeviceSpan, Graph, Kernel, Stream, event::Event};
-use crate::{device::HostSlab, tensor::Memory};
+use crate::{
+    device::{HostSlab, kernels::Launch},
+    tensor::Memory,
+};
 
 /// A piece of work on one device, over any number of its streams. What it uses it keeps, until the
 /// streams have passed: host memory that a device still reads or writes is never given away.
@@ -167,6 +170,43 @@ impl Work {
         // SAFETY: what the caller promises; kernel, spans and stream are kept.
         let result = unsafe { kernel.launch(stream, grid, block, arguments) };
         self.context.check("cuLaunchKernel", result)
+    }
+
+    /// Launches a kernel of the house.
+    ///
+    /// # Errors
+    /// As [`Work::launch`].
+    ///
+    /// # Safety
+    /// `kernel` is the entry of `launch`, and touches no memory but what has been kept.
+    pub(super) unsafe fn launch_own(
+        &mut self,
+        stream: &Arc<Stream>,
+        kernel: &Kernel,
+        launch: &impl Launch,
+    ) -> Result<(), DeviceError> {
+        self.uses(stream);
+        self.kept.kernels.push(kernel.clone());
+        let (geometry, arguments) = (launch.geometry(), launch.arguments());
+        let extents = [geometry.grid, geometry.block];
+        // SAFETY: what the caller promises; a launch's arguments are those of its entry.
+        let result = unsafe { kernel.launch_at(stream, extents, arguments.pointers()) };
+        self.context.check("cuLaunchKernel", result)
+    }
+
+    /// Keeps a span that a kernel touches.
+    pub(super) fn keep_span(&mut self, span: DeviceSpan) {
+        self.kept.spans.push(span);
+    }
+
+    /// Keeps host memory that a kernel reads.
+    pub(super) fn keep_source(&mut self, source: Bytes) {
+        self.kept.sources.push(source);
+    }
+
+    /// Keeps host memory that a kernel writes; it comes back from [`Pending::wait`].
+    pub(super) fn keep_landing(&mut self, destination: HostSlab) {
+        self.kept.landing.push(destination);
     }
 
     /// Does again what a graph was captured from.

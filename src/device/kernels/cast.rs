@@ -2,6 +2,17 @@
 
 use super::{Arguments, Geometry, Launch, Module};
 
+/// Of `kernels/cast.cu`.
+pub(super) const ENTRIES: &[&str] = &[
+    "despina_cast_fp32_fp16",
+    "despina_cast_fp16_fp32",
+    "despina_cast_fp32_bf16",
+    "despina_cast_bf16_fp32",
+    "despina_cast_uint8_fp32",
+    "despina_cast_uint8_fp16",
+    "despina_cast_uint8_bf16",
+];
+
 /// From which datatype to which. What comes from UINT8 is multiplied by `scale`, then `offset` is
 /// added, rounded once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +25,18 @@ pub enum Conversion {
     Uint8ToFp32 { scale: f32, offset: f32 },
     Uint8ToFp16 { scale: f32, offset: f32 },
     Uint8ToBf16 { scale: f32, offset: f32 },
+}
+
+impl Conversion {
+    /// Bytes of one element, before and after.
+    pub fn element_byte_sizes(self) -> [usize; 2] {
+        match self {
+            Self::Fp32ToFp16 | Self::Fp32ToBf16 => [4, 2],
+            Self::Fp16ToFp32 | Self::Bf16ToFp32 => [2, 4],
+            Self::Uint8ToFp32 { .. } => [1, 4],
+            Self::Uint8ToFp16 { .. } | Self::Uint8ToBf16 { .. } => [1, 2],
+        }
+    }
 }
 
 /// `despina_cast_<from>_<to>`

@@ -2,6 +2,9 @@
 
 use super::{Arguments, Geometry, Launch, Module};
 
+/// Of `kernels/gather.cu`.
+pub(super) const ENTRIES: &[&str] = &["despina_gather", "despina_scatter"];
+
 /// One copy, as it lies in the table that the kernel reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -13,6 +16,13 @@ pub struct Span {
     pub offset: u64,
     /// How many bytes.
     pub byte_size: u64,
+}
+
+impl Span {
+    /// The row, word by word.
+    pub fn words(&self) -> [u64; 3] {
+        [self.address, self.offset, self.byte_size]
+    }
 }
 
 /// Which way a copy goes.

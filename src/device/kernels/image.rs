@@ -2,6 +2,9 @@
 
 use super::{Arguments, Geometry, Launch, Module, plain::Image};
 
+/// Of `kernels/image.cu`.
+pub(super) const ENTRIES: &[&str] = &["despina_image_fp32", "despina_image_fp16"];
+
 /// The datatype of the planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -28,14 +28,17 @@ pub use self::{
 pub struct Module {
     /// The source's name, without its ending.
     pub name: &'static str,
+    /// The names of its kernels.
+    pub entries: &'static [&'static str],
     /// A fat binary, as the driver loads it.
     pub image: &'static [u8],
 }
 
 macro_rules! module {
-    ($name:literal) => {
+    ($name:literal, $entries:expr) => {
         Module {
             name: $name,
+            entries: $entries,
             image: include_bytes!(concat!("../../../kernels/", $name, ".fatbin")),
         }
     };
@@ -43,13 +46,13 @@ macro_rules! module {
 
 impl Module {
     /// Copies of many spans.
-    pub const GATHER: Self = module!("gather");
+    pub const GATHER: Self = module!("gather", gather::ENTRIES);
     /// Datatypes to datatypes.
-    pub const CAST: Self = module!("cast");
+    pub const CAST: Self = module!("cast", cast::ENTRIES);
     /// Images to tensors.
-    pub const IMAGE: Self = module!("image");
+    pub const IMAGE: Self = module!("image", image::ENTRIES);
     /// Scores to probabilities and classes.
-    pub const TOP_K: Self = module!("top_k");
+    pub const TOP_K: Self = module!("top_k", top_k::ENTRIES);
     /// All of them.
     pub const ALL: [Self; 4] = [Self::GATHER, Self::CAST, Self::IMAGE, Self::TOP_K];
 }

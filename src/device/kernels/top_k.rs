@@ -2,6 +2,13 @@
 
 use super::{Arguments, Geometry, Launch, Module, THREADS};
 
+/// Of `kernels/top_k.cu`.
+pub(super) const ENTRIES: &[&str] = &[
+    "despina_softmax_fp32",
+    "despina_top_k_fp32",
+    "despina_softmax_top_k_fp32",
+];
+
 /// `despina_softmax_fp32` (`const float *from, float *to, uint32_t rows, uint32_t columns`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Softmax {

@@ -153,7 +153,7 @@ impl Between {
     fn new(out: u16, step: f32, size: u16) -> Self {
         let last = f32::from(size - 1);
         let place = (f32::from(out) + 0.5).mul_add(step, -0.5).clamp(0.0, last);
-        #[expect(
+        #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "the line above made it one of 0..=65534, and the fraction is to be cut off"
