@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::{
     auth::{self, AuthError, Authorities, credential},
-    identity::{Identity, Principal},
+    identity::Identity,
     limits::Limits,
     policy::Refusal,
     verb::Verb,
@@ -89,29 +89,22 @@ impl Gate {
         Some(Arc::clone(&guard.authorities) as Arc<dyn Follow>)
     }
 
-    /// Who a call with these header fields comes from, on a connection whose client certificate, if
-    /// it had one, is `certificate`'s. A key or token goes before the certificate.
+    /// Who a call with these header fields says it comes from; `None` if it says nothing, or if the
+    /// gate is open.
     ///
     /// # Errors
     /// `Unauthenticated` for credentials that are nobody's, or more than one.
-    pub fn identify(
-        &self,
-        headers: &HeaderMap,
-        certificate: Option<&Arc<Principal>>,
-    ) -> Result<Identity> {
+    pub fn identify(&self, headers: &HeaderMap) -> Result<Option<Identity>> {
         let Some(guard) = &self.guard else {
-            return Ok(Identity::Anonymous);
+            return Ok(None);
         };
-        match credential(headers, guard.header.as_ref(), guard.credential_byte_size)? {
-            Some(credential) => {
-                let authorities = guard.authorities.load();
-                let principal = authorities.identify(credential, SystemTime::now())?;
-                Ok(Identity::Known(principal))
-            }
-            None => Ok(certificate.map_or(Identity::Anonymous, |principal| {
-                Identity::Known(Arc::clone(principal))
-            })),
-        }
+        let header = guard.header.as_ref();
+        let Some(credential) = credential(headers, header, guard.credential_byte_size)? else {
+            return Ok(None);
+        };
+        let authorities = guard.authorities.load();
+        let principal = authorities.identify(credential, SystemTime::now())?;
+        Ok(Some(Identity::Known(principal)))
     }
 
     /// Lets a call in; an empty `model` is the server itself, or of all models those that the

@@ -39,6 +39,10 @@ pub struct Limits {
     pub body_timeout_seconds: u64,
     /// Regions of shared memory that are registered at the same time.
     pub shared_memory_regions: usize,
+    /// TLS handshakes under way at one door; further connections wait.
+    pub handshakes: usize,
+    /// Seconds that a TLS handshake may take.
+    pub handshake_timeout_seconds: u64,
     /// Bytes of one configuration file or configuration override.
     pub config_byte_size: usize,
     /// Bytes of all model files that come with one load call.
@@ -63,6 +67,8 @@ impl Default for Limits {
             streams_per_connection: 1024,
             header_timeout_seconds: 60,
             body_timeout_seconds: 60,
+            handshakes: 1024,
+            handshake_timeout_seconds: 10,
             shared_memory_regions: 1024,
             config_byte_size: 4 << 20,
             load_file_byte_size: 512 << 20,

@@ -75,12 +75,15 @@ impl Caller {
         Self { api, identity }
     }
 
-    /// Finds out who it is; before, it is nobody.
+    /// Finds out from a request's header fields who it is. Without credentials in them it stays
+    /// whom its connection's client certificate stands for, or nobody.
     ///
     /// # Errors
     /// As [`crate::admission::Gate::identify`].
     pub(super) fn identify(&mut self, headers: &HeaderMap) -> Result<()> {
-        self.identity = self.api.gate.identify(headers, None)?;
+        if let Some(identity) = self.api.gate.identify(headers)? {
+            self.identity = identity;
+        }
         Ok(())
     }
 

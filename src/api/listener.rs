@@ -28,7 +28,11 @@ use tokio::{
     sync::watch,
 };
 
-use super::body::BoxError;
+use super::{
+    body::BoxError,
+    tls::{Handshakes, Stream, Tls},
+};
+use crate::admission::Identity;
 
 /// How long to wait after a failed accept: the usual cause, no free file descriptor, takes time
 /// to pass.
@@ -38,6 +42,20 @@ const BACKLOG_PATIENCE: Duration = Duration::from_millis(10);
 /// How long a connection without a request in flight may take to close once the server stops. A
 /// client that does not answer is not waited for any longer.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Where a door's clients come in.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    tls: Option<Tls>,
+}
+
+impl Port {
+    /// One whose connections are encrypted if there is a certificate.
+    pub fn new(listener: TcpListener, tls: Option<Tls>) -> Self {
+        Self { listener, tls }
+    }
+}
 
 /// How a client is told that its connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +73,7 @@ pub(super) trait Conversation: Future<Output = hyper::Result<()>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<S> Conversation for http1::Connection<TokioIo<TcpStream>, S>
+impl<S> Conversation for http1::Connection<TokioIo<Stream>, S>
 where
     S: HttpService<Incoming, Error = Infallible, ResBody: Body<Error: Into<BoxError>> + 'static>,
 {
@@ -64,7 +82,7 @@ where
     }
 }
 
-impl<S, E> Conversation for http2::Connection<TokioIo<TcpStream>, S, E>
+impl<S, E> Conversation for http2::Connection<TokioIo<Stream>, S, E>
 where
     S: HttpService<Incoming, Error = Infallible, ResBody: Body<Error: Into<BoxError>> + 'static>,
     E: Http2ServerConnExec<S::Future, S::ResBody>,
@@ -84,49 +102,69 @@ pub(super) struct Ending {
     pub(super) idle_limit: Option<Duration>,
 }
 
-/// Serves every connection that `listener` accepts, until `shutdown`. Then accepts no more, lets
+/// Serves every connection that comes in at `port`, until `shutdown`. Then accepts no more, lets
 /// requests in flight finish, closes idle connections, and returns when all are gone. `connect`
-/// makes a conversation of a connection; it counts its requests with what it is given.
+/// makes a conversation of a connection and of who its client's certificate stands for; it counts
+/// its requests with what it is given.
 pub(super) async fn serve<C>(
-    listener: TcpListener,
+    port: Port,
     ending: Ending,
     shutdown: impl Future<Output = ()>,
-    connect: impl Fn(TokioIo<TcpStream>, InFlight) -> C,
+    connect: impl Fn(TokioIo<Stream>, InFlight, Identity) -> C,
 ) where
     C: Conversation + Send + 'static,
 {
     let (stop, stopped) = watch::channel(());
-    let begin = |stream: TcpStream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot disable Nagle's algorithm");
-        }
+    let begin = |stream: Stream, identity| {
         let in_flight = InFlight::default();
-        let conversation = connect(TokioIo::new(stream), in_flight.clone());
+        let conversation = connect(TokioIo::new(stream), in_flight.clone(), identity);
         tokio::spawn(converse(conversation, in_flight, ending, stopped.clone()));
     };
+    let Port { listener, tls } = port;
+    let mut handshakes = Handshakes::new(tls.as_ref());
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
+            (stream, identity) = handshakes.next() => {
+                begin(stream, identity);
+                continue;
+            }
+            accepted = listener.accept(), if handshakes.has_room() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => begin(stream),
+            Ok((stream, _)) => {
+                disable_delay(&stream);
+                if let Some(stream) = handshakes.begin(stream) {
+                    begin(Stream::Plain(stream), Identity::Anonymous);
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
-    // Clients that the kernel has let in already may have sent a request.
+    // Clients that the kernel has let in already may have sent a request, but not before a
+    // handshake.
     let end = tokio::time::Instant::now() + BACKLOG_PATIENCE;
-    while let Ok(Ok((stream, _))) = tokio::time::timeout_at(end, listener.accept()).await {
-        begin(stream);
+    while tls.is_none()
+        && let Ok(Ok((stream, _))) = tokio::time::timeout_at(end, listener.accept()).await
+    {
+        disable_delay(&stream);
+        begin(Stream::Plain(stream), Identity::Anonymous);
     }
     drop((listener, stopped));
     // Fails only if there is no connection left to tell.
     let _ = stop.send(());
     stop.closed().await;
+}
+
+/// Without it, an answer in two pieces waits for the client's acknowledgement of the first.
+fn disable_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot disable Nagle's algorithm");
+    }
 }
 
 /// Serves one connection. `stopped` is held until the connection is gone.

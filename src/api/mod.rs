@@ -18,6 +18,7 @@ mod readiness;
 mod request;
 mod shared_memory;
 mod status;
+pub mod tls;
 mod trace;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use self::body::Patience;
 pub use self::{
     admit::Interior,
     compression::ResponseCompression,
+    listener::Port,
     probes::{ReadinessPolicy, ReadyModels},
     readiness::{Readiness, Stage},
     request::{InferRequest, OutputFormats},

@@ -9,7 +9,7 @@ use crate::{
     model::Model,
     model_config::InputSpec,
     repository::{IndexEntry, VersionState},
-    server::Server,
+    server::{Address, Server},
     tensor::Datatype,
 };
 
@@ -24,15 +24,25 @@ pub(super) fn banner(server: &Server, started_in: Duration) -> String {
         started_in.as_millis()
     );
     let addresses = server.addresses();
-    for (name, address, prefix, suffix) in [
-        ("http", addresses.http, "http://", ""),
-        ("grpc", addresses.grpc, "", ""),
-        ("metrics", addresses.metrics, "http://", "/metrics"),
+    for (name, address, suffix) in [
+        ("http", addresses.http, ""),
+        ("grpc", addresses.grpc, ""),
+        ("metrics", addresses.metrics, "/metrics"),
     ] {
-        if let Some(address) = address {
+        if let Some(Address {
+            socket,
+            is_encrypted,
+        }) = address
+        {
+            let scheme = match (name, is_encrypted) {
+                ("grpc", false) => "",
+                (_, false) => "http://",
+                ("grpc", true) => "tls://",
+                (_, true) => "https://",
+            };
             push(
                 &mut text,
-                format_args!("  {name:<8} {prefix}{address}{suffix}"),
+                format_args!("  {name:<8} {scheme}{socket}{suffix}"),
             );
         }
     }
@@ -45,7 +55,8 @@ pub(super) fn banner(server: &Server, started_in: Duration) -> String {
         push(&mut text, format_args!("    none"));
     }
     if let Some(http) = addresses.http
-        && let Some(line) = curl(http, &server.registry().ready_models())
+        && !http.is_encrypted
+        && let Some(line) = curl(http.socket, &server.registry().ready_models())
     {
         push(&mut text, format_args!("  try it\n    {line}"));
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{ArgAction, Args};
 
-use super::{placement_flags::PlacementFlags, trace};
+use super::{placement_flags::PlacementFlags, tls_flags::TlsFlags, trace};
 use crate::{
     api::ReadyModels,
     api::ResponseCompression,
@@ -156,6 +156,8 @@ pub(super) struct ServeFlags {
         help_heading = "Security"
     )]
     auth_policy: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsFlags,
 
     /// libonnxruntime's file; otherwise it is looked for.
     #[arg(
@@ -248,6 +250,7 @@ impl ServeFlags {
         self.apply_repository(config);
         self.apply_doors(config);
         self.placement.apply(&mut config.placement)?;
+        self.tls.apply(config)?;
         set(&mut config.id, self.id.clone());
         set(&mut config.exit_on_error, self.exit_on_error);
         set(&mut config.strict_readiness, self.strict_readiness);

@@ -16,6 +16,7 @@ mod plan;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod tls_flags;
 mod trace;
 
 use std::process::ExitCode;

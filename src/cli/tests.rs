@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::*;
 use crate::{
-    api::ResponseCompression,
+    api::{ResponseCompression, tls::ClientCertificates},
     config::Config,
     device::Device,
     model_config::AutoPlacement,
@@ -182,4 +182,54 @@ fn the_plan_is_a_table_that_says_what_is_estimated() {
     assert!(text.starts_with(want), "{text}");
     assert!(text.contains("an estimate from the size"), "{text}");
     assert!(!outlook.fits());
+}
+
+#[test]
+fn tritons_flags_for_encryption_have_tritons_meaning() {
+    let files = [
+        "--grpc-server-cert=c",
+        "--grpc-server-key=k",
+        "--grpc-root-cert=r",
+    ];
+    let with = |flag: &str| config(&[&files[..], &[flag]].concat()).map(|config| config.grpc.tls);
+    let one_sided = with("--grpc-use-ssl=1").unwrap();
+    assert_eq!(one_sided.certificate, Some("c".into()));
+    // Triton takes no notice of the roots either.
+    assert_eq!(one_sided.client_roots, None);
+    let mutual = with("--grpc-use-ssl-mutual=1").unwrap();
+    assert_eq!(mutual.key, Some("k".into()));
+    assert_eq!(mutual.client_roots, Some("r".into()));
+    assert_eq!(mutual.client_certificates, ClientCertificates::Required);
+    let http = config(&[
+        "--http-use-ssl=true",
+        "--http-server-cert=c",
+        "--http-server-key=k",
+    ]);
+    assert!(http.unwrap().http.tls.is_on());
+}
+
+#[test]
+fn flags_for_encryption_that_do_not_fit_are_refused() {
+    for (flags, part) in [
+        (
+            &["--grpc-server-cert=c"][..],
+            "no effect without --grpc-use-ssl=true",
+        ),
+        (&["--http-use-ssl=1"], "--http-use-ssl needs"),
+        (
+            &["--http-use-ssl=1", "--http-server-cert=c"],
+            "--http-use-ssl needs",
+        ),
+        (
+            &[
+                "--metrics-use-ssl-mutual=1",
+                "--metrics-server-cert=c",
+                "--metrics-server-key=k",
+            ],
+            "--metrics-use-ssl-mutual needs --metrics-root-cert",
+        ),
+    ] {
+        let error = config(flags).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::strict_yaml::FileError;
 use crate::{
     admission,
-    api::{ReadinessPolicy, ReadyModels, ResponseCompression},
+    api::{ReadinessPolicy, ReadyModels, ResponseCompression, tls},
     backend::onnxruntime,
     placement, repository, scheduler, shared_memory, strict_yaml,
     telemetry::logging,
@@ -75,6 +75,8 @@ pub struct Door {
     pub address: String,
     /// The port; 0 for any free one.
     pub port: u16,
+    /// Encryption.
+    pub tls: tls::Config,
 }
 
 /// What holds for every model.
@@ -126,6 +128,7 @@ impl Door {
             enabled: true,
             address: "127.0.0.1".to_owned(),
             port,
+            tls: tls::Config::default(),
         }
     }
 }
@@ -168,6 +171,9 @@ impl Config {
             ("grpc", &self.grpc),
             ("metrics", &self.metrics),
         ] {
+            if door.enabled {
+                door.tls.check(name)?;
+            }
             if !door.enabled || door.port == 0 {
                 continue;
             }

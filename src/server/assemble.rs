@@ -1,6 +1,6 @@
 //! Builds every room once and hands each what it may know. The only place that knows them all.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
@@ -13,7 +13,6 @@ use crate::{
     },
     config::Config,
     device::Inventory,
-    follow::Follower,
     model::{Loader, LoaderConfig},
     model_config::Environment,
     placement::Placer,
@@ -23,9 +22,6 @@ use crate::{
     trace::Tracing,
 };
 
-/// How often files that are followed are looked at.
-const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-
 /// What a server is made of.
 pub struct Rooms {
     /// What the doors are handed.
@@ -34,8 +30,6 @@ pub struct Rooms {
     pub repository: Repository,
     /// The model versions there are.
     pub registry: Arc<Registry>,
-    /// Reads keys, policy and certificates again when their files change.
-    pub follower: Follower,
     /// What is traced.
     pub tracing: Arc<Tracing>,
 }
@@ -46,9 +40,6 @@ pub struct Rooms {
 /// If a repository is not there or its settings contradict each other.
 pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     let gate = Gate::new(&config.auth, &config.limits).context("auth")?;
-    let followed = gate.followed().into_iter().collect();
-    let follower =
-        Follower::start(FOLLOW_INTERVAL, followed).context("no thread to follow files")?;
     let registry = Arc::new(Registry::default());
     let inventory = Inventory::probe();
     tell(&inventory);
@@ -84,7 +75,6 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         api: Arc::new(api),
         repository,
         registry,
-        follower,
         tracing,
     })
 }

@@ -2,28 +2,33 @@
 
 mod assemble;
 mod outlook;
+mod ports;
 
 use std::{
     future::Future,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout_at};
+use tokio::{sync::watch, task::JoinHandle, time::timeout_at};
 
+use self::ports::Ports;
 pub use self::{
     assemble::{Rooms, assemble},
     outlook::{Outlook, Row, outlook},
+    ports::{Address, Addresses},
 };
 use crate::{
     api::{Stage, grpc, http, metrics},
-    config::{Config, Door},
+    config::Config,
+    follow::Follower,
     repository::{LoadFailure, Registry},
     telemetry::{logging::Logging, nvml::GpuSampler},
 };
 
+/// How often files that are followed are looked at.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// What unloading the models may take at least, however long the requests took.
 const UNLOAD_TIME: Duration = Duration::from_secs(1);
 
@@ -39,15 +44,8 @@ pub struct Server {
     drain: watch::Sender<bool>,
     end: watch::Sender<bool>,
     exit_timeout: Duration,
-}
-
-/// Where a server listens; `None` for doors that are disabled.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Addresses {
-    pub http: Option<SocketAddr>,
-    pub grpc: Option<SocketAddr>,
-    pub metrics: Option<SocketAddr>,
+    /// Reads keys, policy and certificates again when their files change.
+    _follower: Follower,
 }
 
 impl Server {
@@ -58,17 +56,8 @@ impl Server {
     /// If the configuration contradicts itself, a port is taken, or a repository is not there.
     pub async fn open(config: &Config, logging: Arc<Logging>) -> Result<Self> {
         config.check().map_err(anyhow::Error::msg)?;
-        let [http_door, grpc_door, metrics_door] = [
-            bind("http", &config.http).await?,
-            bind("grpc", &config.grpc).await?,
-            bind("metrics", &config.metrics).await?,
-        ];
-        let addresses = Addresses {
-            http: address(http_door.as_ref()),
-            grpc: address(grpc_door.as_ref()),
-            metrics: address(metrics_door.as_ref()),
-        };
-        let gpu_sampler = (config.gpu_metrics.enabled && metrics_door.is_some())
+        let ports = Ports::bind(config).await?;
+        let gpu_sampler = (config.gpu_metrics.enabled && ports.metrics.is_some())
             .then(|| GpuSampler::start(&config.gpu_metrics))
             .transpose()
             .map_err(anyhow::Error::msg)?;
@@ -77,29 +66,35 @@ impl Server {
         let (drain, draining) = watch::channel(false);
         let (end, ending) = watch::channel(false);
         let api = &rooms.api;
+        let followed = ports.followed.into_iter().chain(api.gate.followed());
+        let follower = Follower::start(FOLLOW_INTERVAL, followed.collect())
+            .context("no thread to follow files")?;
         let mut doors = Vec::new();
         doors.extend(
-            http_door
-                .map(|door| tokio::spawn(http::serve(door, Arc::clone(api), raised(&draining)))),
+            ports
+                .http
+                .map(|port| tokio::spawn(http::serve(port, Arc::clone(api), raised(&draining)))),
         );
         doors.extend(
-            grpc_door
-                .map(|door| tokio::spawn(grpc::serve(door, Arc::clone(api), raised(&draining)))),
+            ports
+                .grpc
+                .map(|port| tokio::spawn(grpc::serve(port, Arc::clone(api), raised(&draining)))),
         );
-        let page = metrics_door.map(|door| {
+        let page = ports.metrics.map(|port| {
             let gpus = gpus.unwrap_or_default();
             let ended = raised(&ending);
-            tokio::spawn(metrics::serve(door, Arc::clone(api), gpus, ended))
+            tokio::spawn(metrics::serve(port, Arc::clone(api), gpus, ended))
         });
         Ok(Self {
             rooms,
             gpu_sampler,
-            addresses,
+            addresses: ports.addresses,
             doors,
             page,
             drain,
             end,
             exit_timeout: config.exit_timeout(),
+            _follower: follower,
         })
     }
 
@@ -182,18 +177,4 @@ fn raised(flag: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'st
         // An error is the sender's end, which is the server's.
         drop(flag.wait_for(|raised| *raised).await);
     }
-}
-
-async fn bind(name: &str, door: &Door) -> Result<Option<TcpListener>> {
-    if !door.enabled {
-        return Ok(None);
-    }
-    let listener = TcpListener::bind((door.address.as_str(), door.port))
-        .await
-        .with_context(|| format!("{name} cannot listen on {}:{}", door.address, door.port))?;
-    Ok(Some(listener))
-}
-
-fn address(door: Option<&TcpListener>) -> Option<SocketAddr> {
-    door.and_then(|listener| listener.local_addr().ok())
 }

@@ -185,9 +185,9 @@ fn ready_addresses(stdout: impl Read + Send + 'static) -> mpsc::Receiver<[Socket
     receiver
 }
 
-/// The socket address in `http://127.0.0.1:1234/metrics` or `127.0.0.1:1234`.
+/// The socket address in `https://127.0.0.1:1234/metrics` or `127.0.0.1:1234`.
 fn address(url: &str) -> Option<SocketAddr> {
-    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next()?.parse().ok()
 }
 

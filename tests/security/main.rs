@@ -1,5 +1,5 @@
-//! Who may do what, on the running server: keys, tokens, the policy, and their files while they
-//! change.
+//! Who may do what, on the running server: keys, tokens, certificates, the policy, and their files
+//! while they change.
 
 #![allow(
     clippy::expect_used,
@@ -12,4 +12,5 @@
 mod common;
 mod keys;
 mod rig;
+mod tls;
 mod tokens;

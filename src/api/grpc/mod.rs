@@ -26,14 +26,13 @@ use std::{
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpListener;
 use tonic::{Extensions, Request, Status, body::Body, codegen::Service};
 
 use self::eager::{Arrivals, Eager};
 use super::{
     Api,
     admit::Caller,
-    listener::{self, Ending, Farewell},
+    listener::{self, Ending, Farewell, InFlight, Port},
     status,
 };
 use crate::{
@@ -83,18 +82,20 @@ impl Door {
     }
 }
 
-/// Serves gRPC on `listener` until `shutdown`, then finishes the requests in flight and returns.
-pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let limits = api.limits.clone();
-    let services = Services::new(api);
-    listener::serve(listener, ENDING, shutdown, |stream, in_flight| {
-        let services = services.clone();
-        let service = service_fn(move |request| in_flight.clone().count(services.respond(request)));
+/// Serves gRPC at `port` until `shutdown`, then finishes the requests in flight and returns.
+pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
+    let services = Services::new(Arc::clone(&api));
+    let connect = |stream, in_flight: InFlight, identity: Identity| {
+        let (services, caller) = (services.clone(), Caller::new(Arc::clone(&api), identity));
+        let service = service_fn(move |request| {
+            let answer = services.respond(caller.clone(), request);
+            in_flight.clone().count(answer)
+        });
         let arrivals = Arrivals::default();
-        let protocol = protocol(&limits, arrivals.clone());
+        let protocol = protocol(&api.limits, arrivals.clone());
         Eager::new(arrivals, protocol.serve_connection(stream, service))
-    })
-    .await;
+    };
+    listener::serve(port, ENDING, shutdown, connect).await;
 }
 
 /// HTTP/2 within `limits`, for tensors.
@@ -112,12 +113,11 @@ fn protocol(limits: &Limits, arrivals: Arrivals) -> http2::Builder<Arrivals> {
     http
 }
 
-/// The two services behind one port, and the state for the methods that are answered without them.
+/// The two services behind one port.
 #[derive(Clone, Debug)]
 struct Services {
     inference: GrpcInferenceServiceServer<Door>,
     health: HealthServer<Door>,
-    door: Door,
 }
 
 impl Services {
@@ -129,13 +129,15 @@ impl Services {
             inference: GrpcInferenceServiceServer::new(door.clone())
                 .max_decoding_message_size(CONTROL_BYTE_SIZE)
                 .max_encoding_message_size(unary::RESPONSE_BYTE_SIZE),
-            health: HealthServer::new(door.clone()).max_decoding_message_size(CONTROL_BYTE_SIZE),
-            door,
+            health: HealthServer::new(door).max_decoding_message_size(CONTROL_BYTE_SIZE),
         }
     }
 
-    fn respond(&self, mut request: http::Request<Incoming>) -> BoxFuture<http::Response<Body>> {
-        let mut caller = self.door.caller(&Extensions::new());
+    fn respond(
+        &self,
+        mut caller: Caller,
+        mut request: http::Request<Incoming>,
+    ) -> BoxFuture<http::Response<Body>> {
         if let Err(error) = caller.identify(request.headers()) {
             return Box::pin(ready(status::grpc(&error).into_http()));
         }

@@ -152,6 +152,8 @@ mod tests {
         streams_per_connection: 1,
         header_timeout_seconds: 1,
         body_timeout_seconds: 60,
+        handshakes: 1,
+        handshake_timeout_seconds: 1,
         shared_memory_regions: 1,
         config_byte_size: 1,
         load_file_byte_size: 1,

@@ -13,7 +13,7 @@ use tonic::{
 
 use crate::{
     admission::{Gate, Policy},
-    api::{Api, Stage, grpc, tests::empty_api},
+    api::{Api, Port, Stage, grpc, tests::empty_api},
     proto::{
         DESCRIPTORS,
         health::{
@@ -34,7 +34,9 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = grpc::serve(listener, Arc::clone(api), async { drop(stopped.await) });
+        let served = grpc::serve(Port::new(listener, None), Arc::clone(api), async {
+            drop(stopped.await)
+        });
         let served = tokio::spawn(served);
         Self {
             channel: Endpoint::from_shared(address)

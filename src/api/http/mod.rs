@@ -33,7 +33,6 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use tokio::net::TcpListener;
 
 use self::route::{Aspect, RegionVerb, Route};
 pub use self::{
@@ -44,7 +43,7 @@ use super::{
     Api,
     admit::Caller,
     body::Chunks,
-    listener::{self, Ending, Farewell},
+    listener::{self, Ending, Farewell, InFlight, Port},
     unsupported,
 };
 use crate::{
@@ -55,25 +54,16 @@ use crate::{
 /// The smallest header limit that the HTTP implementation can keep.
 const LEAST_HEADER_BYTE_SIZE: usize = 1024;
 
-/// Serves HTTP on `listener` until `shutdown`, then finishes the requests in flight and returns.
-pub async fn serve(listener: TcpListener, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
+/// Serves HTTP at `port` until `shutdown`, then finishes the requests in flight and returns.
+pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let protocol = protocol(&api.limits);
-    listener::serve(
-        listener,
-        ending(&api.limits),
-        shutdown,
-        |stream, in_flight| {
-            let api = Arc::clone(&api);
-            let service = service_fn(move |request| {
-                let api = Arc::clone(&api);
-                in_flight.clone().count(async move {
-                    respond(Caller::new(api, Identity::Anonymous), request).await
-                })
-            });
-            protocol.serve_connection(stream, service)
-        },
-    )
-    .await;
+    let connect = |stream, in_flight: InFlight, identity: Identity| {
+        let caller = Caller::new(Arc::clone(&api), identity);
+        let service =
+            service_fn(move |request| in_flight.clone().count(respond(caller.clone(), request)));
+        protocol.serve_connection(stream, service)
+    };
+    listener::serve(port, ending(&api.limits), shutdown, connect).await;
 }
 
 /// How connections of HTTP/1.1 end, within `limits`.

@@ -12,7 +12,6 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
     service::service_fn,
 };
-use tokio::net::TcpListener;
 
 use self::host::{CpuMeter, Memory};
 use super::{
@@ -20,7 +19,7 @@ use super::{
     admit::{Admitted, Caller},
     body::Chunks,
     http::{answer, ending, protocol},
-    listener,
+    listener::{self, InFlight, Port},
 };
 use crate::{
     admission::{Identity, Verb},
@@ -34,9 +33,9 @@ use crate::{
     },
 };
 
-/// Serves the page on `listener` until `shutdown`.
+/// Serves the page at `port` until `shutdown`.
 pub async fn serve(
-    listener: TcpListener,
+    port: Port,
     api: Arc<Api>,
     gpus: GpuSamples,
     shutdown: impl Future<Output = ()>,
@@ -46,22 +45,18 @@ pub async fn serve(
         cpu: CpuMeter::default(),
         gpus,
     });
-    listener::serve(
-        listener,
-        ending(&api.limits),
-        shutdown,
-        |stream, in_flight| {
-            let (api, machine) = (Arc::clone(&api), Arc::clone(&machine));
-            let service = service_fn(move |request| {
-                let (api, machine) = (Arc::clone(&api), Arc::clone(&machine));
-                in_flight.clone().count(async move {
-                    respond(Caller::new(api, Identity::Anonymous), &machine, &request)
-                })
-            });
-            protocol.serve_connection(stream, service)
-        },
-    )
-    .await;
+    let connect = |stream, in_flight: InFlight, identity: Identity| {
+        let caller = Caller::new(Arc::clone(&api), identity);
+        let machine = Arc::clone(&machine);
+        let service = service_fn(move |request| {
+            let (caller, machine) = (caller.clone(), Arc::clone(&machine));
+            in_flight
+                .clone()
+                .count(async move { respond(caller, &machine, &request) })
+        });
+        protocol.serve_connection(stream, service)
+    };
+    listener::serve(port, ending(&api.limits), shutdown, connect).await;
 }
 
 /// Where the machine's own numbers come from.

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{Api, Stage, http, metrics, tests::empty_api},
+    api::{Api, Port, Stage, http, metrics, tests::empty_api},
     telemetry::nvml::GpuSamples,
 };
 
@@ -25,7 +25,9 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = http::serve(listener, Arc::clone(api), async { drop(stopped.await) });
+        let served = http::serve(Port::new(listener, None), Arc::clone(api), async {
+            drop(stopped.await)
+        });
         Self {
             stop,
             served: tokio::spawn(served),
@@ -187,7 +189,8 @@ async fn the_metrics_port_has_one_page() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = metrics::serve(listener, empty_api(), GpuSamples::default(), async {
+    let port = Port::new(listener, None);
+    let served = metrics::serve(port, empty_api(), GpuSamples::default(), async {
         drop(stopped.await)
     });
     let mut door = Door {
