@@ -77,6 +77,12 @@ fn batching_queue_limits_and_clients_that_go_away() {
 }
 
 #[test]
+fn streams_and_decoupled_models() {
+    let models = ["plain", "repeat_int32", "slow"];
+    conforms("test_stream", &Repository::with(&models), &[]);
+}
+
+#[test]
 fn clients_are_told_what_is_wrong_in_the_words_they_match() {
     let models = ["addsub_fp32", "nop", "variable"];
     conforms("test_errors", &Repository::with(&models), &[]);

@@ -32,6 +32,13 @@ pub struct Limits {
     pub text_byte_size: usize,
     /// Streams (requests in flight) on one HTTP/2 connection.
     pub streams_per_connection: u32,
+    /// Requests in flight on one `ModelStreamInfer` stream; with more, it is not read.
+    pub requests_per_stream: usize,
+    /// Bytes of the requests in flight on one `ModelStreamInfer` stream; with more, it is not read.
+    pub stream_byte_size: usize,
+    /// Responses of one request that its client has not taken yet; with more, a decoupled model
+    /// waits (Triton's `--grpc-max-response-pool-size`).
+    pub unread_responses: usize,
     /// Seconds in which an HTTP/1.1 client must have sent its header fields; idle connections are
     /// closed after the same time, and up to a quarter more.
     pub header_timeout_seconds: u64,
@@ -65,6 +72,9 @@ impl Default for Limits {
             classes_per_output: 1_000_000,
             text_byte_size: 64 << 10,
             streams_per_connection: 1024,
+            requests_per_stream: 1024,
+            stream_byte_size: 1 << 30,
+            unread_responses: 256,
             header_timeout_seconds: 60,
             body_timeout_seconds: 60,
             handshakes: 1024,

@@ -103,7 +103,7 @@ impl Caller {
             caller: self,
             verb,
             model,
-            _permit: permit,
+            permit,
         })
     }
 
@@ -151,7 +151,7 @@ pub(super) struct Admitted<'a> {
     verb: Verb,
     model: &'a str,
     /// Given back when the request has been answered.
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Deref for Admitted<'_> {
@@ -190,6 +190,11 @@ impl Admitted<'_> {
             ));
         }
         Ok(lease)
+    }
+
+    /// The proof that the request was let in, for an answer that outlives this.
+    pub(super) fn into_permit(self) -> Permit {
+        self.permit
     }
 
     /// Whether that version of the model (or any, for `None`) serves.

@@ -86,7 +86,7 @@ where
 }
 
 /// Appends `chunk`, growing by doubling but never past the announced length.
-fn append(
+pub(super) fn append(
     whole: &mut BytesMut,
     chunk: &[u8],
     announced: Option<usize>,
@@ -178,7 +178,9 @@ impl Patience<'_> {
     }
 }
 
-fn within_limit(length: usize, limit: usize) -> Result<()> {
+/// # Errors
+/// Reason [`TOO_LARGE`] if `length` is beyond `limit`.
+pub(super) fn within_limit(length: usize, limit: usize) -> Result<()> {
     if length <= limit {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //! devices, and opens no ports of its own.
 
 mod admit;
+mod answers;
 mod body;
 mod classification;
 mod compression;
@@ -134,8 +135,10 @@ pub(crate) mod tests {
     use super::{admit::Caller, *};
     use crate::{
         admission::{Identity, Verb},
+        backend::{BackendRegistry, identity::Identity as Echo, repeat::Repeat},
+        model::{Loader, LoaderConfig},
         model_config::{InputSpec, ModelConfig, OutputSpec, Scheduling, VersionPolicy},
-        repository::Repository,
+        repository::{self, Registry, Repository},
         shared_memory::{self, Regions},
         tensor::Datatype,
     };
@@ -159,6 +162,42 @@ pub(crate) mod tests {
             server_name: "triton".to_owned(),
             server_version: "1.2.3".to_owned(),
         })
+    }
+
+    /// A front door's state, and the folder of the models behind it.
+    pub(crate) struct Models {
+        pub(crate) api: Arc<Api>,
+        _folder: tempfile::TempDir,
+    }
+
+    /// Loads these models: name and configuration of backends without files.
+    pub(crate) async fn with_models(models: &[(&str, &str)]) -> Models {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, config) in models {
+            let model = folder.path().join(name);
+            std::fs::create_dir_all(model.join("1")).unwrap();
+            std::fs::write(model.join("config.pbtxt"), config).unwrap();
+        }
+        let backends = BackendRegistry::default()
+            .with(Arc::new(Echo))
+            .with(Arc::new(Repeat));
+        let loader = Arc::new(Loader::new(backends, LoaderConfig::default()));
+        let config = repository::Config {
+            repositories: vec![folder.path().to_owned()],
+            ..repository::Config::default()
+        };
+        let registry = Arc::new(Registry::default());
+        let repository = Repository::start(&config, Arc::clone(&registry), loader).unwrap();
+        let failures = repository.initial_load_finished().await.unwrap();
+        assert!(failures.is_empty(), "{failures:?}");
+        let mut api = empty_api();
+        let regions = Regions::new(&shared_memory::Config::default(), 0, None);
+        let interior = Interior::new(registry, repository, regions);
+        Arc::get_mut(&mut api).unwrap().interior = interior;
+        Models {
+            api,
+            _folder: folder,
+        }
     }
 
     /// Somebody at the door of [`empty_api`].

@@ -34,6 +34,17 @@ impl Readiness {
         }
     }
 
+    /// Returns once the server is exiting.
+    pub(super) async fn exiting(&self) {
+        // Before the look, so that what happens between is not missed.
+        let mut changes = self.changes();
+        while self.stage() != Stage::Exiting {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Enters `stage`.
     pub fn set(&self, stage: Stage) {
         let code = match stage {

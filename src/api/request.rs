@@ -1,26 +1,16 @@
 //! An inference request as both doors read it, before it is known whether the model likes it, and
 //! the parameters that the server itself consumes.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
-use super::{
-    admit::Admitted,
-    classification::Classification,
-    excerpt,
-    shared_memory::{SharedTensors, StoredOutputs},
-};
+use super::{classification::Classification, excerpt, shared_memory::SharedTensors};
 use crate::{
     error::{Error, Result},
     inference::{
-        Correlation, CorrelationId, Input, Parameter, Parameters, Probe, Request, Response,
-        ResponseSender, Stage, response_channel,
+        Correlation, CorrelationId, Input, Parameter, Parameters, Probe, Request, ResponseSender,
     },
-    model::Model,
     trace::Trace,
 };
 
@@ -64,36 +54,8 @@ impl OutputFormats {
 }
 
 impl InferRequest {
-    /// Has `model` answer it; what is to be in shared memory is there afterwards. Dropping the
-    /// future cancels the request.
-    pub(super) async fn run(
-        mut self,
-        api: &Admitted<'_>,
-        model: &Model,
-    ) -> Result<(Response, StoredOutputs)> {
-        let classification = std::mem::take(&mut self.classification);
-        classification.check(self.outputs.as_deref().unwrap_or_default(), model.config())?;
-        self.shared.refuse_classes(&classification)?;
-        let destinations = self.attach(api).await?;
-        let (sender, receiver) = response_channel();
-        let trace = self.trace.clone();
-        if let Some(trace) = &trace {
-            trace.identify(model.name(), model.version(), &self.id);
-        }
-        model
-            .submit(self.into_request(sender))
-            .map_err(|rejected| rejected.error)?;
-        let outcome = receiver.await;
-        if let Some(trace) = trace {
-            trace.at(Stage::RequestEnd, Instant::now());
-        }
-        let mut response = outcome?;
-        classification.apply(&mut response, model, &api.limits)?;
-        let stored = destinations.store(&response).await?;
-        Ok((response, stored))
-    }
-
-    fn into_request(self, respond: ResponseSender) -> Request {
+    /// As the rooms below see it.
+    pub(super) fn into_request(self, respond: ResponseSender) -> Request {
         let mut request = Request::new(self.inputs, respond);
         request.id = self.id;
         request.outputs = self.outputs;
@@ -113,6 +75,8 @@ pub(super) struct Options {
     pub(super) priority: u64,
     pub(super) timeout: Option<Duration>,
     pub(super) binary_data_output: bool,
+    /// Whether a stream is told of an end that comes without a response.
+    pub(super) empty_final_response: bool,
     pub(super) custom: Parameters,
     /// Which of the consumed parameters were set, a bit each.
     seen: u8,

@@ -186,15 +186,20 @@ impl InferRequest {
 }
 
 impl Destinations {
+    /// Whether no output goes to shared memory.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Writes each output of `response` that goes to shared memory.
     ///
     /// # Errors
     /// `Internal`, as in Triton, for an output that is larger than what the client set aside; as
     /// [`Span::write`].
-    pub(super) async fn store(self, response: &Response) -> Result<StoredOutputs> {
+    pub(super) async fn store(&self, response: &Response) -> Result<StoredOutputs> {
         let mut stored = Vec::with_capacity(self.0.len());
-        for (index, span) in self.0 {
-            let Some(output) = response.outputs.get(index) else {
+        for (index, span) in &self.0 {
+            let Some(output) = response.outputs.get(*index) else {
                 continue;
             };
             let byte_size = output.tensor.data.byte_size();
@@ -213,8 +218,8 @@ impl Destinations {
                 byte_size: u64::try_from(byte_size).unwrap_or(u64::MAX),
                 ..span.reference().clone()
             };
-            write(span, output.tensor.data.clone()).await?;
-            stored.push((index, reference));
+            write(span.clone(), output.tensor.data.clone()).await?;
+            stored.push((*index, reference));
         }
         Ok(StoredOutputs(stored))
     }

@@ -207,10 +207,10 @@ impl Watched {
     }
 
     /// The answer is about to be sent; it has been once it is dropped.
-    pub(super) fn send(self, answer: &mut Chunks) {
-        if let Some(trace) = self.trace {
+    pub(super) fn send(&self, answer: &mut Chunks) {
+        if let Some(trace) = &self.trace {
             let [begin, end] = self.stages.send;
-            answer.watch(trace.sending(begin, end));
+            answer.watch(Arc::clone(trace).sending(begin, end));
         }
     }
 }

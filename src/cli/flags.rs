@@ -139,6 +139,9 @@ pub(super) struct ServeFlags {
         help_heading = "Front doors"
     )]
     allow_client_shm: Option<bool>,
+    /// Most responses of one request that its client leaves unread before a decoupled model waits.
+    #[arg(long, value_name = "COUNT", help_heading = "Front doors")]
+    grpc_max_response_pool_size: Option<usize>,
 
     /// Let in callers whose API key is in this file.
     #[arg(
@@ -269,6 +272,8 @@ impl ServeFlags {
             config.auth.policy.clone_from(&self.auth_policy);
         }
         self.apply_gpu_metrics(config);
+        let unread_responses = &mut config.limits.unread_responses;
+        set(unread_responses, self.grpc_max_response_pool_size);
         if self.onnxruntime_library.is_some() {
             config
                 .onnxruntime

@@ -234,6 +234,7 @@ def identities(repository):
         return f'parameters {{ key: "execute_delay_ms" value: {value} }}\n'
 
     repository.identity("slow", 0, fp32, delay(500))
+    repository.identity("plain", 0, fp32)
     repository.identity("batched", 8, fp32, delay(30) + "dynamic_batching { }")
     policy = "dynamic_batching {{ default_queue_policy {{ {} }} }}".format
     repository.identity("small_queue", 1, fp32, delay(700) + policy("max_queue_size: 1"))
@@ -253,6 +254,23 @@ def identities(repository):
     config.write_text(config.read_text().replace('"identity"', '"simulated"'))
 
 
+def repeats(repository):
+    repository.config(
+        "repeat_int32",
+        'backend: "repeat"\nmax_batch_size: 0\n'
+        + tensors(
+            "input",
+            ("IN", "INT32", [-1]),
+            ("DELAY", "UINT32", [-1]),
+            ("WAIT", "UINT32", [1]),
+        )
+        + tensors("output", ("OUT", "INT32", [1]), ("IDX", "UINT32", [1]))
+        + "model_transaction_policy { decoupled: true }\n"
+        + "instance_group { kind: KIND_CPU count: 1 }\n",
+    )
+    (repository.folder / "repeat_int32" / "1").mkdir()
+
+
 if __name__ == "__main__":
     target = Repository(sys.argv[1])
     onnx_identities(target)
@@ -260,3 +278,4 @@ if __name__ == "__main__":
     onnx_shapes(target)
     onnx_versions(target)
     identities(target)
+    repeats(target)

@@ -32,7 +32,7 @@ use crate::{
 
 type WireParameters = HashMap<String, pb::InferParameter>;
 
-/// A parameter that only streams have a use for, which clients may send anyway.
+/// A parameter that only streams have a use for; `ModelInfer` takes no notice of it.
 const FINAL_RESPONSE: &str = "triton_enable_empty_final_response";
 
 /// Answers an inference request. Dropping the future cancels it.
@@ -59,7 +59,11 @@ pub(super) async fn infer(
 /// # Errors
 /// `InvalidArgument` if it goes beyond `limits` or breaks the rules on tensor contents,
 /// `Unimplemented` for extensions that this server does not have.
-fn read(message: pb::ModelInferRequest, model: &str, limits: &Limits) -> Result<InferRequest> {
+pub(super) fn read(
+    message: pb::ModelInferRequest,
+    model: &str,
+    limits: &Limits,
+) -> Result<InferRequest> {
     within(
         "number of inputs",
         message.inputs.len(),
@@ -262,9 +266,10 @@ fn read_options(parameters: WireParameters, limits: &Limits) -> Result<Options> 
         )?;
         let value = parameter(&name, value, limits)?;
         if name == FINAL_RESPONSE {
-            if !matches!(value, Parameter::Bool(_)) {
+            let Parameter::Bool(value) = value else {
                 return Err(parameter_type(&name, "bool_param"));
-            }
+            };
+            options.empty_final_response = value;
             continue;
         }
         let name = OptionName::new(&name);
@@ -305,7 +310,7 @@ fn parameter_type(name: &str, expected: &str) -> Error {
 ///
 /// # Errors
 /// `Internal` for an output that is not in host memory.
-fn write(
+pub(super) fn write(
     id: String,
     model: &str,
     version: u64,

@@ -5,6 +5,8 @@ mod contents;
 mod control;
 mod eager;
 mod encoding;
+mod exchange;
+mod frames;
 mod health;
 mod infer;
 mod load;
@@ -12,6 +14,7 @@ mod scan;
 mod service;
 mod settings;
 mod shared_memory;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod unary;
@@ -146,6 +149,9 @@ impl Services {
         }
         match request.uri().path() {
             unary::MODEL_INFER => Box::pin(unary::model_infer(caller, request)),
+            stream::MODEL_STREAM_INFER => {
+                Box::pin(ready(stream::model_stream_infer(caller, request)))
+            }
             load::MODEL_LOAD => Box::pin(load::model_load(caller, request)),
             path if path.starts_with("/grpc.health.v1.Health/") => {
                 answer(self.health.clone(), request)

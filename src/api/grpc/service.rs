@@ -75,6 +75,7 @@ impl GrpcInferenceService for Door {
         reply("ModelInfer", started, result)
     }
 
+    /// Nothing: this method never gets here, the door answers it in `stream`.
     type ModelStreamInferStream =
         tokio_stream::Empty<std::result::Result<pb::ModelStreamInferResponse, Status>>;
 

@@ -81,10 +81,12 @@ async fn grpc_answers_without_any_model() {
     assert_eq!(version.code(), Code::InvalidArgument);
     let logging = client.log_settings(pb::LogSettingsRequest::default()).await;
     assert_eq!(logging.unwrap().into_inner().settings.len(), 6);
-    let stream = client
-        .model_stream_infer(tonic::codegen::tokio_stream::empty())
-        .await;
-    assert_eq!(stream.unwrap_err().code(), Code::Unimplemented);
+    let requests = tonic::codegen::tokio_stream::once(infer(""));
+    let stream = client.model_stream_infer(requests).await;
+    let mut stream = stream.unwrap().into_inner();
+    let answer = stream.message().await.unwrap().unwrap();
+    assert_eq!(answer.error_message, unknown.message());
+    assert!(stream.message().await.unwrap().is_none());
     let named = client.repository_index(pb::RepositoryIndexRequest {
         repository_name: "r".to_owned(),
         ready: false,

@@ -52,6 +52,8 @@ pub(super) const PREFIX_BYTE_SIZE: usize = 5;
 pub(super) const RESPONSE_BYTE_SIZE: usize = 0x7fff_ffff;
 /// The number of `raw_output_contents` in `ModelInferResponse`, its last field.
 const RAW_OUTPUT_CONTENTS: u32 = 6;
+/// The number of `infer_response` in `ModelStreamInferResponse`.
+const INFER_RESPONSE: u32 = 2;
 /// Tensors below this are copied into the message: that is cheaper than a frame of their own.
 const COPY_BYTE_SIZE: usize = 4096;
 
@@ -77,12 +79,9 @@ pub(super) async fn call(
     let started = started();
     let result = match limit {
         None => answer.await,
-        Some(limit) => timeout(limit, answer).await.unwrap_or_else(|_| {
-            Err(Error::deadline_exceeded(
-                "grpc_timeout",
-                "Deadline Exceeded",
-            ))
-        }),
+        Some(limit) => timeout(limit, answer)
+            .await
+            .unwrap_or_else(|_| Err(deadline_exceeded())),
     };
     let result = result.map_err(|error| refused(&error));
     log_call(method, started, result.as_ref().err());
@@ -90,7 +89,7 @@ pub(super) async fn call(
 }
 
 /// The status of a call that failed; with what is supported, if it is about an encoding.
-fn refused(error: &Error) -> Status {
+pub(super) fn refused(error: &Error) -> Status {
     let mut status = status::grpc(error);
     if error.reason() == encoding::UNSUPPORTED {
         let accepted = MetadataValue::from_static(encoding::ACCEPTED);
@@ -99,6 +98,11 @@ fn refused(error: &Error) -> Status {
             .insert(encoding::ACCEPT_ENCODING, accepted);
     }
     status
+}
+
+/// The error of a call whose time is up.
+pub(super) fn deadline_exceeded() -> Error {
+    Error::deadline_exceeded("grpc_timeout", "Deadline Exceeded")
 }
 
 /// What `grpc-timeout` says: at most eight digits and a unit. Anything else is ignored, as the
@@ -128,7 +132,7 @@ where
     let message = read(caller, request, caller.limits.request_byte_size).await?;
     let message = decode(message, &caller.limits)?;
     let answer = infer::infer(caller, message, &mut watched).await?;
-    let chunks = encode(answer, RESPONSE_BYTE_SIZE)?;
+    let chunks = encode(answer, RESPONSE_BYTE_SIZE, Envelope::None)?;
     let mut answer = match wanted {
         None => Answer::plain(chunks),
         Some((encoding, level)) => encoding::pack(chunks, encoding, level).await?,
@@ -167,7 +171,7 @@ fn respond(Answer { chunks, encoding }: Answer) -> http::Response<Body> {
 }
 
 /// The length of the body that begins like this; `None` if that is not yet known.
-fn announced(start: &[u8]) -> Option<usize> {
+pub(super) fn announced(start: &[u8]) -> Option<usize> {
     let (prefix, _) = start.split_first_chunk::<PREFIX_BYTE_SIZE>()?;
     let [_, length @ ..] = *prefix;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
@@ -178,7 +182,7 @@ fn announced(start: &[u8]) -> Option<usize> {
 ///
 /// # Errors
 /// `InvalidArgument` if it is malformed or goes beyond `limits`.
-fn decode(message: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
+pub(super) fn decode(message: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
     check_counts(&message, limits)?;
     pb::ModelInferRequest::decode(message).map_err(|error| malformed(&error.to_string()))
 }
@@ -205,14 +209,31 @@ pub(super) fn malformed(why: &str) -> Error {
     )
 }
 
-/// One message with its prefix, large tensors left where they are.
+/// What an inference response is sent in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Envelope {
+    /// Nothing: it is the message.
+    None,
+    /// A `ModelStreamInferResponse`.
+    Stream,
+}
+
+/// A message as it is, with its prefix.
 ///
 /// # Errors
-/// `InvalidArgument` if it is larger than `limit`.
-fn encode(mut message: pb::ModelInferResponse, limit: usize) -> Result<Chunks> {
-    let tensors = std::mem::take(&mut message.raw_output_contents);
-    let byte_size = message.encoded_len() + tensors.iter().map(field_byte_size).sum::<usize>();
-    let length = u32::try_from(byte_size)
+/// `InvalidArgument` if it is larger than gRPC can carry.
+pub(super) fn encode_plain(message: &impl Message) -> Result<Chunks> {
+    let byte_size = message.encoded_len();
+    let length = message_length(byte_size, RESPONSE_BYTE_SIZE)?;
+    let mut out = BytesMut::with_capacity(PREFIX_BYTE_SIZE + byte_size);
+    out.put_u8(0);
+    out.put_u32(length);
+    message.encode_raw(&mut out);
+    Ok(Chunks::from(out.freeze()))
+}
+
+fn message_length(byte_size: usize, limit: usize) -> Result<u32> {
+    u32::try_from(byte_size)
         .ok()
         .filter(|_| byte_size <= limit)
         .ok_or_else(|| {
@@ -220,18 +241,41 @@ fn encode(mut message: pb::ModelInferResponse, limit: usize) -> Result<Chunks> {
                 "response_too_large",
                 format!("response of {byte_size} bytes exceeds the limit of {limit} bytes"),
             )
-        })?;
+        })
+}
+
+/// One message with its prefix, large tensors left where they are.
+///
+/// # Errors
+/// `InvalidArgument` if it is larger than `limit`.
+pub(super) fn encode(
+    mut message: pb::ModelInferResponse,
+    limit: usize,
+    envelope: Envelope,
+) -> Result<Chunks> {
+    let tensors = std::mem::take(&mut message.raw_output_contents);
+    let byte_size = message.encoded_len() + tensors.iter().map(field_byte_size).sum::<usize>();
+    let around = match envelope {
+        Envelope::None => 0,
+        Envelope::Stream => key_len(INFER_RESPONSE) + encoded_len_varint(as_u64(byte_size)),
+    };
+    let length = message_length(byte_size.saturating_add(around), limit)?;
     let copied = tensors
         .iter()
         .map(Bytes::len)
         .filter(|&size| size < COPY_BYTE_SIZE);
     let reserved = PREFIX_BYTE_SIZE
+        + around
         + message.encoded_len()
         + copied.sum::<usize>()
         + tensors.len() * MOST_FIELD_PREFIX;
     let mut out = BytesMut::with_capacity(reserved);
     out.put_u8(0);
     out.put_u32(length);
+    if envelope == Envelope::Stream {
+        encode_key(INFER_RESPONSE, WireType::LengthDelimited, &mut out);
+        encode_varint(as_u64(byte_size), &mut out);
+    }
     // What `reserved` counted has room for it.
     message.encode_raw(&mut out);
     let mut chunks = SmallVec::<[Bytes; 3]>::new();
@@ -344,10 +388,17 @@ mod tests {
             &[COPY_BYTE_SIZE - 1, 100_000],
         ] {
             let message = response(sizes);
-            let sent = collect(encode(message.clone(), usize::MAX).unwrap()).await;
+            let sent = collect(encode(message.clone(), usize::MAX, Envelope::None).unwrap()).await;
             assert_eq!(announced(&sent), Some(sent.len()));
             let expected = message.encode_to_vec();
             assert_eq!(sent[PREFIX_BYTE_SIZE..], expected, "{sizes:?}");
+            let sent =
+                collect(encode(message.clone(), usize::MAX, Envelope::Stream).unwrap()).await;
+            let expected = encode_plain(&pb::ModelStreamInferResponse {
+                error_message: String::new(),
+                infer_response: Some(message),
+            });
+            assert_eq!(sent, collect(expected.unwrap()).await, "{sizes:?}");
         }
     }
 
@@ -355,7 +406,7 @@ mod tests {
     fn large_tensors_are_sent_from_where_they_are() {
         let message = response(&[COPY_BYTE_SIZE]);
         let place = message.raw_output_contents[0].as_ptr();
-        let mut chunks = encode(message, usize::MAX).unwrap();
+        let mut chunks = encode(message, usize::MAX, Envelope::None).unwrap();
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut places = Vec::new();
         while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut chunks).poll_frame(&mut context) {
@@ -366,7 +417,7 @@ mod tests {
 
     #[test]
     fn an_answer_beyond_the_limit_is_refused() {
-        assert!(encode(response(&[100]), 50).is_err());
+        assert!(encode(response(&[100]), 50, Envelope::None).is_err());
     }
 
     #[test]
@@ -403,7 +454,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_compressed_answer_names_its_encoding() {
-        let chunks = encode(response(&[100_000]), usize::MAX).unwrap();
+        let chunks = encode(response(&[100_000]), usize::MAX, Envelope::None).unwrap();
         let answer = encoding::pack(chunks, Encoding::Deflate, Level::fast());
         let sent = respond(answer.await.unwrap());
         assert_eq!(sent.headers()["grpc-encoding"], "deflate");

@@ -1,0 +1,174 @@
+//! How a request is answered: once, or, for the streams of either door, in as many parts as its
+//! model likes. What is done to each response between the model and the wire is done here.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    InferRequest,
+    admit::Admitted,
+    classification::Classification,
+    shared_memory::{Destinations, StoredOutputs},
+};
+use crate::{
+    admission::{Limits, Permit},
+    error::{Error, Result},
+    inference::{Part, Probe, Response, ResponseStream, Stage, response_channel, response_stream},
+    model::{Lease, Model},
+    model_config::ModelConfig,
+    trace::Trace,
+};
+
+impl InferRequest {
+    /// Has `model` answer it; what is to be in shared memory is there afterwards. Dropping the
+    /// future cancels the request.
+    pub(super) async fn run(
+        mut self,
+        api: &Admitted<'_>,
+        model: &Model,
+    ) -> Result<(Response, StoredOutputs)> {
+        let finishing = self.prepare(api, model.config()).await?;
+        let (sender, receiver) = response_channel();
+        let trace = self.identified_trace(model);
+        model
+            .submit(self.into_request(sender))
+            .map_err(|rejected| rejected.error)?;
+        let outcome = receiver.await;
+        note_end(trace.as_deref());
+        finishing.finish(outcome?, model, &api.limits).await
+    }
+
+    /// Has a model answer it, in its own number of parts.
+    ///
+    /// # Errors
+    /// If there is no such version, the request does not suit the model, or the model's queue is
+    /// full.
+    pub(super) async fn start(
+        mut self,
+        api: Admitted<'_>,
+        version: Option<u64>,
+    ) -> Result<Answers> {
+        let lease = api.resolve(version)?;
+        let finishing = self.prepare(&api, lease.config()).await?;
+        let (sender, stream) = if lease.config().decoupled {
+            response_stream(api.limits.unread_responses)
+        } else {
+            let (sender, receiver) = response_channel();
+            (sender, receiver.into())
+        };
+        let trace = self.identified_trace(&lease);
+        lease
+            .submit(self.into_request(sender))
+            .map_err(|rejected| rejected.error)?;
+        Ok(Answers {
+            stream,
+            finishing,
+            trace,
+            lease,
+            _permit: api.into_permit(),
+        })
+    }
+
+    /// Its trace, if it is traced, with what it is a trace of.
+    fn identified_trace(&self, model: &Model) -> Option<Arc<Trace>> {
+        let trace = self.trace.as_ref()?;
+        trace.identify(model.name(), model.version(), &self.id);
+        Some(Arc::clone(trace))
+    }
+
+    /// Reads what is in shared memory, and finds out what is to be done to each response.
+    async fn prepare(&mut self, api: &Admitted<'_>, model: &ModelConfig) -> Result<Finishing> {
+        let classification = std::mem::take(&mut self.classification);
+        classification.check(self.outputs.as_deref().unwrap_or_default(), model)?;
+        self.shared.refuse_classes(&classification)?;
+        let destinations = self.attach(api).await?;
+        let is_idle = classification == Classification::default() && destinations.is_empty();
+        Ok(Finishing {
+            classification,
+            destinations,
+            output_count: self.outputs.as_ref().map(Vec::len).filter(|_| !is_idle),
+        })
+    }
+}
+
+/// The parts of one answer. Dropping it cancels the request.
+#[derive(Debug)]
+pub(super) struct Answers {
+    stream: ResponseStream,
+    finishing: Finishing,
+    trace: Option<Arc<Trace>>,
+    /// Both given back when nothing is left to be written.
+    lease: Lease,
+    _permit: Permit,
+}
+
+/// One step of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// A response, or what went wrong in its place; `None` if there is only an end to tell.
+    pub(super) outcome: Option<Result<(Response, StoredOutputs)>>,
+    /// Whether no other step follows.
+    pub(super) last: bool,
+}
+
+impl Answers {
+    /// The model that answers.
+    pub(super) fn model(&self) -> &Model {
+        &self.lease
+    }
+
+    /// The next step; after the last one, an end.
+    pub(super) async fn next(&mut self, limits: &Limits) -> Answer {
+        let part = self.stream.next().await;
+        let Part { outcome, last } = part.unwrap_or(Part {
+            outcome: None,
+            last: true,
+        });
+        if last {
+            note_end(self.trace.as_deref());
+        }
+        let outcome = match outcome {
+            Some(Ok(response)) => Some(self.finishing.finish(response, &self.lease, limits).await),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        };
+        Answer { outcome, last }
+    }
+}
+
+fn note_end(trace: Option<&Trace>) {
+    if let Some(trace) = trace {
+        trace.at(Stage::RequestEnd, Instant::now());
+    }
+}
+
+/// What is done to a response before it is written.
+#[derive(Debug)]
+struct Finishing {
+    classification: Classification,
+    destinations: Destinations,
+    /// How many outputs there must be for these to find theirs, if they have any.
+    output_count: Option<usize>,
+}
+
+impl Finishing {
+    async fn finish(
+        &self,
+        mut response: Response,
+        model: &Model,
+        limits: &Limits,
+    ) -> Result<(Response, StoredOutputs)> {
+        let count = response.outputs.len();
+        if self.output_count.is_some_and(|wanted| wanted != count) {
+            return Err(Error::internal(
+                "output_left_out",
+                format!(
+                    "the model gave {count} of the listed outputs; with classification or shared \
+                     memory it must give all"
+                ),
+            ));
+        }
+        self.classification.apply(&mut response, model, limits)?;
+        let stored = self.destinations.store(&response).await?;
+        Ok((response, stored))
+    }
+}
