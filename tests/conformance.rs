@@ -83,6 +83,11 @@ fn streams_and_decoupled_models() {
 }
 
 #[test]
+fn generate_as_json_and_as_events() {
+    conforms("test_generate", &Repository::with_all(), &[]);
+}
+
+#[test]
 fn clients_are_told_what_is_wrong_in_the_words_they_match() {
     let models = ["addsub_fp32", "nop", "variable"];
     conforms("test_errors", &Repository::with(&models), &[]);

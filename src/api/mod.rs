@@ -106,14 +106,6 @@ fn parse_version(text: &str) -> Result<Option<u64>> {
         })
 }
 
-/// The error for a part of the protocol that this server does not have.
-fn unsupported(extension: &str) -> Error {
-    Error::unimplemented(
-        "unsupported_extension",
-        format!("the '{extension}' extension is not supported by this server"),
-    )
-}
-
 /// The beginning of a client's text, escaped, for messages.
 fn excerpt(text: &str) -> String {
     const MOST: usize = 64;

@@ -74,9 +74,15 @@ fn missing_inputs(request: &Request, model: &ModelConfig) -> Result<()> {
         .iter()
         .map(|input| input.name.as_str())
         .collect();
-    let (expected, actual) = (model.inputs.len(), got.len());
+    let (most, actual) = (model.inputs.len(), got.len());
+    let required = model.inputs.iter().filter(|spec| !spec.optional).count();
+    let expected = if required == most {
+        format!("{most} inputs")
+    } else {
+        format!("number of inputs between {required} and {most}")
+    };
     Err(invalid(format!(
-        "expected {expected} inputs but got {actual} inputs for model '{}'. Got input(s) [{}], but missing \
+        "expected {expected} but got {actual} inputs for model '{}'. Got input(s) [{}], but missing \
          required input(s) [{}]. Please provide all required input(s).",
         model.name,
         quoted(got),

@@ -165,6 +165,18 @@ fn wrong_requests_are_refused_in_tritons_words() {
 }
 
 #[test]
+fn with_optional_inputs_their_number_may_vary() {
+    let mut config = config();
+    config.inputs[1].optional = true;
+    let inputs = vec![input("A", Datatype::Fp32, &[3, 2], 24)];
+    assert!(check(&mut request(inputs).0, &config).is_ok());
+    let inputs = vec![input("B", Datatype::Bytes, &[3, 1], 12)];
+    let error = check(&mut request(inputs).0, &config).unwrap_err();
+    let want = "expected number of inputs between 1 and 2 but got 1 inputs for model 'm'";
+    assert!(error.message().contains(want), "{error}");
+}
+
+#[test]
 fn unknown_and_repeated_outputs_are_refused() {
     for (outputs, expected) in [
         (&["Z"][..], "unexpected inference output 'Z' for model 'm'"),

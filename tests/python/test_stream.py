@@ -89,6 +89,14 @@ class DecoupledTest(ConformanceTest):
         stream.stop()
         self.assertTrue(stream.results.empty())
 
+    def test_compressed_requests(self):
+        for algorithm in ["gzip", "deflate"]:
+            stream = Stream(self, compression_algorithm=algorithm)
+            stream.repeat(range(500))
+            values = [stream.next().as_numpy("OUT")[0] for _ in range(500)]
+            self.assertEqual(values, list(range(500)))
+            stream.stop()
+
     def test_requested_outputs_only(self):
         stream = Stream(self)
         stream.client.async_stream_infer(

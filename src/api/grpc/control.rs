@@ -11,7 +11,6 @@ use crate::{
         load::{LoadParameters, file_path, unknown_load_parameter},
         parse_version,
         request::unknown_parameter,
-        unsupported,
     },
     error::{Error, Result},
     proto::inference::{self as pb, model_repository_parameter::ParameterChoice},
@@ -34,15 +33,6 @@ pub(super) fn server_ready(caller: &Caller) -> Result<pb::ServerReadyResponse> {
 
 pub(super) fn server_metadata(caller: &Caller) -> Result<pb::ServerMetadataResponse> {
     Ok(caller.admit(Verb::Metadata, "")?.server_metadata())
-}
-
-/// The error for a call that this server does not have.
-pub(super) fn refuse(caller: &Caller, extension: &str) -> Error {
-    // That something is not supported says what the server is.
-    match caller.admit(Verb::Metadata, "") {
-        Ok(_) => unsupported(extension),
-        Err(error) => error,
-    }
 }
 
 /// Models that are unknown are not ready, which is not an error.

@@ -29,7 +29,7 @@ use std::{
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::TokioTimer;
-use tonic::{Extensions, Request, Status, body::Body, codegen::Service};
+use tonic::{Extensions, body::Body, codegen::Service};
 
 use self::eager::{Arrivals, Eager};
 use super::{
@@ -74,14 +74,6 @@ impl Door {
     fn caller(&self, extensions: &Extensions) -> Caller {
         let identity = extensions.get().cloned().unwrap_or_default();
         Caller::new(Arc::clone(&self.0), identity)
-    }
-
-    /// The answer to a call that this server does not have.
-    fn refuse<T>(&self, request: &Request<T>, extension: &str) -> Status {
-        status::grpc(&control::refuse(
-            &self.caller(request.extensions()),
-            extension,
-        ))
     }
 }
 

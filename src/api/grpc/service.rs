@@ -81,9 +81,9 @@ impl GrpcInferenceService for Door {
 
     async fn model_stream_infer(
         &self,
-        request: Request<Streaming<pb::ModelInferRequest>>,
+        _: Request<Streaming<pb::ModelInferRequest>>,
     ) -> Reply<Self::ModelStreamInferStream> {
-        Err(self.refuse(&request, "ModelStreamInfer"))
+        Err(Status::internal("ModelStreamInfer is not answered here"))
     }
 
     async fn server_live(

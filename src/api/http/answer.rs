@@ -1,12 +1,19 @@
 //! Answers: status, content type and body.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
 use hyper::{
     Response, StatusCode,
+    body::{Body, Frame, SizeHint},
     header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE},
 };
 
-use super::json_response::push_string;
+use super::{generate::Events, json_response::push_string};
 use crate::{
     api::{body::Chunks, compression::Encoding, status},
     error::{Error, ErrorKind},
@@ -21,6 +28,53 @@ const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream")
 
 /// The reason of an error about a request in a content encoding that is not supported.
 pub(super) const ENCODING: &str = "content_encoding";
+
+/// An answer's body.
+pub(super) enum Reply {
+    /// Whole.
+    Whole(Chunks),
+    /// Event by event, while the model answers.
+    Events(Events),
+}
+
+impl Reply {
+    /// Bytes that are still to be sent, if that is known.
+    pub(super) fn byte_size(&self) -> Option<u64> {
+        match self {
+            Self::Whole(chunks) => Some(chunks.byte_size()),
+            Self::Events(_) => None,
+        }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(chunks) => Pin::new(chunks).poll_frame(context),
+            Self::Events(events) => Pin::new(events).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(chunks) => chunks.is_end_stream(),
+            Self::Events(events) => events.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(chunks) => chunks.size_hint(),
+            Self::Events(events) => events.size_hint(),
+        }
+    }
+}
 
 /// A status without a body.
 pub(super) fn empty(status: StatusCode) -> Response<Chunks> {

@@ -36,6 +36,7 @@ pub(super) fn read(
         bytes: Vec::with_capacity(byte_size),
         count: 0,
         expected,
+        form: Form::Nested,
     };
     elements.read_all(reader, depth, datatype)?;
     if elements.count < expected {
@@ -44,10 +45,44 @@ pub(super) fn read(
     Ok(elements.bytes)
 }
 
+/// Reads one element, or a flat array at `depth` of any number of them. Returns their bytes and
+/// their number; `None` if they have more than `byte_limit` bytes.
+///
+/// # Errors
+/// `InvalidArgument` for a value that `datatype` does not have.
+pub(super) fn read_flat(
+    reader: &mut Reader<'_>,
+    depth: usize,
+    datatype: Datatype,
+    byte_limit: usize,
+) -> Result<Option<(Vec<u8>, usize)>> {
+    let mut elements = Elements {
+        bytes: Vec::new(),
+        count: 0,
+        expected: usize::MAX,
+        form: Form::Flat { byte_limit },
+    };
+    match elements.read_all(reader, depth, datatype) {
+        Ok(()) => Ok(Some((elements.bytes, elements.count))),
+        Err(_) if elements.bytes.len() > byte_limit => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 struct Elements {
     bytes: Vec<u8>,
     count: usize,
     expected: usize,
+    form: Form,
+}
+
+/// How the elements are written.
+#[derive(Clone, Copy)]
+enum Form {
+    /// In an array, or in arrays of arrays.
+    Nested,
+    /// Alone, or in one array; of so many bytes at most.
+    Flat { byte_limit: usize },
 }
 
 impl Elements {
@@ -58,20 +93,40 @@ impl Elements {
         datatype: Datatype,
     ) -> Result<()> {
         match datatype {
-            Datatype::Bool => self.array(reader, depth, &boolean),
-            Datatype::Uint8 => self.array(reader, depth, &integer::<u8>),
-            Datatype::Uint16 => self.array(reader, depth, &integer::<u16>),
-            Datatype::Uint32 => self.array(reader, depth, &integer::<u32>),
-            Datatype::Uint64 => self.array(reader, depth, &integer::<u64>),
-            Datatype::Int8 => self.array(reader, depth, &integer::<i8>),
-            Datatype::Int16 => self.array(reader, depth, &integer::<i16>),
-            Datatype::Int32 => self.array(reader, depth, &integer::<i32>),
-            Datatype::Int64 => self.array(reader, depth, &integer::<i64>),
-            Datatype::Fp16 => self.array(reader, depth, &float::<f16>),
-            Datatype::Bf16 => self.array(reader, depth, &float::<bf16>),
-            Datatype::Fp32 => self.array(reader, depth, &float::<f32>),
-            Datatype::Fp64 => self.array(reader, depth, &float::<f64>),
-            Datatype::Bytes => self.array(reader, depth, &text),
+            Datatype::Bool => self.read(reader, depth, &boolean),
+            Datatype::Uint8 => self.read(reader, depth, &integer::<u8>),
+            Datatype::Uint16 => self.read(reader, depth, &integer::<u16>),
+            Datatype::Uint32 => self.read(reader, depth, &integer::<u32>),
+            Datatype::Uint64 => self.read(reader, depth, &integer::<u64>),
+            Datatype::Int8 => self.read(reader, depth, &integer::<i8>),
+            Datatype::Int16 => self.read(reader, depth, &integer::<i16>),
+            Datatype::Int32 => self.read(reader, depth, &integer::<i32>),
+            Datatype::Int64 => self.read(reader, depth, &integer::<i64>),
+            Datatype::Fp16 => self.read(reader, depth, &float::<f16>),
+            Datatype::Bf16 => self.read(reader, depth, &float::<bf16>),
+            Datatype::Fp32 => self.read(reader, depth, &float::<f32>),
+            Datatype::Fp64 => self.read(reader, depth, &float::<f64>),
+            Datatype::Bytes => self.read(reader, depth, &text),
+        }
+    }
+
+    fn read(
+        &mut self,
+        reader: &mut Reader<'_>,
+        depth: usize,
+        element: &impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let Form::Flat { byte_limit } = self.form else {
+            return self.array(reader, depth, element);
+        };
+        let mut one = |reader: &mut Reader<'_>, peek| {
+            self.count += 1;
+            element(reader, peek, &mut self.bytes)?;
+            crate::api::request::within("bytes of a JSON tensor", self.bytes.len(), byte_limit)
+        };
+        match reader.peek()? {
+            Peek::Array => reader.array(depth, one),
+            peek => one(reader, peek),
         }
     }
 
@@ -241,8 +296,18 @@ fn float<T: Float>(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> 
     Ok(())
 }
 
+/// In Triton's words, and with the datatype.
 fn wrong_type(reader: &Reader<'_>, datatype: &str) -> Error {
-    reader.refuse(&format!("the value is not one of datatype {datatype}"))
+    let (not, wanted) = match datatype {
+        "BOOL" => ("boolean", "boolean"),
+        "BYTES" => ("string", "string"),
+        name if name.starts_with("UINT") => ("unsigned-integer", "unsigned-integer"),
+        name if name.starts_with("INT") => ("signed-integer", "signed-integer"),
+        _ => ("number", "double"),
+    };
+    reader.refuse(&format!(
+        "attempt to access JSON non-{not} as {wanted}: the value is not one of datatype {datatype}"
+    ))
 }
 
 fn out_of_range(reader: &Reader<'_>, value: &str, datatype: &str) -> Error {

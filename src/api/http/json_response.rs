@@ -125,7 +125,7 @@ fn push_place(out: &mut Vec<u8>, place: &Reference) {
     out.push(b'}');
 }
 
-fn push_data(out: &mut Vec<u8>, tensor: &Tensor, output: &Output) -> Result<()> {
+pub(super) fn push_data(out: &mut Vec<u8>, tensor: &Tensor, output: &Output) -> Result<()> {
     let bytes = tensor.data.host().ok_or_else(|| not_on_host(output))?;
     match tensor.datatype {
         Datatype::Bool => {
@@ -210,17 +210,22 @@ fn push_parameters(out: &mut Vec<u8>, parameters: &Parameters) {
         }
         push_string(out, name);
         out.push(b':');
-        match value {
-            Parameter::Bool(value) => {
-                out.extend_from_slice(if *value { b"true" } else { b"false" });
-            }
-            Parameter::Int(value) => push_integer(out, *value),
-            Parameter::Uint(value) => push_integer(out, *value),
-            Parameter::Double(value) => push_f64(out, *value),
-            Parameter::String(value) => push_string(out, value),
-        }
+        push_parameter(out, value);
     }
     out.push(b'}');
+}
+
+/// Appends a parameter's value.
+pub(super) fn push_parameter(out: &mut Vec<u8>, value: &Parameter) {
+    match value {
+        Parameter::Bool(value) => {
+            out.extend_from_slice(if *value { b"true" } else { b"false" });
+        }
+        Parameter::Int(value) => push_integer(out, *value),
+        Parameter::Uint(value) => push_integer(out, *value),
+        Parameter::Double(value) => push_f64(out, *value),
+        Parameter::String(value) => push_string(out, value),
+    }
 }
 
 fn push_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, push: impl Fn(&mut Vec<u8>, T)) {
@@ -234,7 +239,7 @@ fn push_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, push: impl Fn
     out.push(b']');
 }
 
-fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+pub(super) fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 

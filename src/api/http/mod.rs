@@ -5,6 +5,9 @@ pub(super) mod answer;
 mod binary;
 mod elements;
 mod encoding;
+mod generate;
+mod generate_json;
+mod generate_object;
 mod infer;
 mod json;
 mod json_response;
@@ -34,17 +37,19 @@ use hyper::{
     service::service_fn,
 };
 
-use self::route::{Aspect, RegionVerb, Route};
+use self::{
+    answer::Reply,
+    route::{Aspect, RegionVerb, Route},
+};
 pub use self::{
     binary::{bind_tensors, split_body},
     json::{InferDocument, parse_infer_request},
 };
 use super::{
     Api,
-    admit::Caller,
+    admit::{Admitted, Caller},
     body::Chunks,
     listener::{self, Ending, Farewell, InFlight, Port},
-    unsupported,
 };
 use crate::{
     admission::{Identity, Limits},
@@ -83,12 +88,12 @@ pub(super) fn protocol(limits: &Limits) -> http1::Builder {
 }
 
 /// Answers one request. Dropping the future cancels the inference that it may be waiting for.
-async fn respond(mut caller: Caller, request: Request<Incoming>) -> Response<Chunks> {
+async fn respond(mut caller: Caller, request: Request<Incoming>) -> Response<Reply> {
     let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
     let (parts, mut body) = request.into_parts();
     let mut response = dispatch(&mut caller, &parts, &mut body)
         .await
-        .unwrap_or_else(|error| answer::error(&error));
+        .unwrap_or_else(|error| answer::error(&error).map(Reply::Whole));
     if !body.is_end_stream() && !discard(&caller, &parts, &mut body).await {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
@@ -114,23 +119,47 @@ async fn dispatch(
     caller: &mut Caller,
     parts: &Parts,
     body: &mut Incoming,
-) -> Result<Response<Chunks>> {
+) -> Result<Response<Reply>> {
     caller.identify(&parts.headers)?;
+    let fault = |status, message| Ok(answer::fault(status, message).map(Reply::Whole));
     let Some(route) = Route::new(parts.uri.path())? else {
-        return Ok(answer::fault(StatusCode::NOT_FOUND, "Not Found"));
+        return fault(StatusCode::NOT_FOUND, "Not Found");
     };
     if !route.allows(&parts.method) {
-        return Ok(answer::fault(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "Method Not Allowed",
-        ));
+        return fault(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     }
-    let api = &caller.admit(route.verb(), route.model())?;
-    match route {
+    let api = caller.admit(route.verb(), route.model())?;
+    if let Route::Model {
+        version,
+        aspect: Aspect::GenerateStream,
+        ..
+    } = route
+    {
+        // On the heap, for it would make the future of every other request larger.
+        let stream = generate::stream(caller, api, version, &parts.headers, body);
+        return Box::pin(stream).await;
+    }
+    let whole = answer_whole(caller, api, &route, parts, body).await;
+    whole.map(|response| response.map(Reply::Whole))
+}
+
+async fn answer_whole(
+    caller: &Caller,
+    admitted: Admitted<'_>,
+    route: &Route<'_>,
+    parts: &Parts,
+    body: &mut Incoming,
+) -> Result<Response<Chunks>> {
+    let api = &admitted;
+    match *route {
         Route::Model {
             version, aspect, ..
         } => match aspect {
             Aspect::Infer => infer::infer(api, version, &parts.headers, body).await,
+            Aspect::Generate | Aspect::GenerateStream => {
+                let whole = generate::whole(caller, admitted, version, &parts.headers, body);
+                Box::pin(whole).await
+            }
             Aspect::Ready => metadata::model_ready(api, version),
             Aspect::Metadata => metadata::model(api, version),
             Aspect::Config => metadata::config(api, version),
@@ -159,12 +188,11 @@ async fn dispatch(
         Route::Trace(_) => settings::trace(api, &parts.method, body).await,
         Route::Logging => settings::logging(api, &parts.method, body).await,
         Route::NamedRepository => Err(super::describe::named_repository()),
-        Route::Unsupported(extension) => Err(unsupported(extension)),
     }
 }
 
 /// One line a request. What clients wrote goes in as fields, which the log escapes.
-fn log_access(parts: &Parts, response: &Response<Chunks>, started: Instant) {
+fn log_access(parts: &Parts, response: &Response<Reply>, started: Instant) {
     let microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     tracing::debug!(
         method = %parts.method,

@@ -41,8 +41,6 @@ pub(super) enum Route<'a> {
         name: Option<Cow<'a, str>>,
         verb: RegionVerb,
     },
-    /// A part of the protocol that this server does not have: the extension's name.
-    Unsupported(&'static str),
 }
 
 /// What a path asks to be done with regions.
@@ -68,6 +66,8 @@ pub(super) enum Aspect {
     Ready,
     Config,
     Infer,
+    Generate,
+    GenerateStream,
     Statistics,
 }
 
@@ -106,13 +106,12 @@ impl<'a> Route<'a> {
     pub(super) fn verb(&self) -> Verb {
         match self {
             Self::Probe(_) | Self::Live | Self::Ready => Verb::Health,
-            // That something is not supported says what the server is.
-            Self::ServerMetadata | Self::Unsupported(_) => Verb::Metadata,
+            Self::ServerMetadata => Verb::Metadata,
             Self::Model { aspect, .. } => match aspect {
                 Aspect::Metadata => Verb::Metadata,
                 Aspect::Ready => Verb::Health,
                 Aspect::Config => Verb::Config,
-                Aspect::Infer => Verb::Infer,
+                Aspect::Infer | Aspect::Generate | Aspect::GenerateStream => Verb::Infer,
                 Aspect::Statistics => Verb::Statistics,
             },
             Self::AllStatistics => Verb::Statistics,
@@ -140,8 +139,7 @@ impl<'a> Route<'a> {
             | Self::Index
             | Self::Logging
             | Self::NamedRepository
-            | Self::Region { .. }
-            | Self::Unsupported(_) => "",
+            | Self::Region { .. } => "",
         }
     }
 
@@ -154,7 +152,7 @@ impl<'a> Route<'a> {
             | Self::Ready
             | Self::AllStatistics => method == Method::GET,
             Self::Model { aspect, .. } => match aspect {
-                Aspect::Infer => method == Method::POST,
+                Aspect::Infer | Aspect::Generate | Aspect::GenerateStream => method == Method::POST,
                 Aspect::Metadata | Aspect::Ready | Aspect::Config | Aspect::Statistics => {
                     method == Method::GET
                 }
@@ -166,9 +164,7 @@ impl<'a> Route<'a> {
                 RegionVerb::Status => method == Method::GET,
                 RegionVerb::Register | RegionVerb::Unregister => method == Method::POST,
             },
-            Self::Trace(_) | Self::Logging | Self::Unsupported(_) => {
-                method == Method::GET || method == Method::POST
-            }
+            Self::Trace(_) | Self::Logging => method == Method::GET || method == Method::POST,
         }
     }
 }
@@ -210,7 +206,8 @@ fn model<'a>(
         Some("config") => Aspect::Config,
         Some("infer") => Aspect::Infer,
         Some("stats") => Aspect::Statistics,
-        Some("generate" | "generate_stream") => return Ok(Some(Route::Unsupported("generate"))),
+        Some("generate") => Aspect::Generate,
+        Some("generate_stream") => Aspect::GenerateStream,
         Some("trace") if version.is_none() && segments.next() == Some("setting") => {
             let is_model = !name.is_empty() && segments.next().is_none();
             return is_model.then(|| decode(name).map(Route::Trace)).transpose();
@@ -328,7 +325,11 @@ pub(super) mod tests {
                 model("stats", None, Aspect::Infer),
             ),
             ("/v2/models/m/stats", model("m", None, Aspect::Statistics)),
-            ("/v2/models/m/generate", Route::Unsupported("generate")),
+            ("/v2/models/m/generate", model("m", None, Aspect::Generate)),
+            (
+                "/v2/models/m/versions/2/generate_stream",
+                model("m", Some(2), Aspect::GenerateStream),
+            ),
             ("/v2/models/m/trace/setting", Route::Trace("m".into())),
             ("/v2/repository/index", Route::Index),
             ("/v2/repository/models/m/load", Route::Load("m".into())),
