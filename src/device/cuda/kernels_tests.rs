@@ -2,6 +2,9 @@
 //! are launched on what they should be. That their sources compute what the plain forms do is shown by
 //! `tests/kernels`.
 
+#[path = "kernels_agreement.rs"]
+mod agreement;
+
 use std::sync::Arc;
 
 use half::f16;
@@ -39,8 +42,8 @@ impl Bench {
         Self {
             kernels: Kernels::load(&context).unwrap(),
             stream: Stream::new(&context, Priority::Normal).unwrap(),
-            device: DevicePool::new(&context, 1 << 20).unwrap(),
-            pinned: PinnedPool::new(&context, 1 << 20, None).unwrap(),
+            device: DevicePool::new(&context, 8 << 20).unwrap(),
+            pinned: PinnedPool::new(&context, 8 << 20, None).unwrap(),
             context,
         }
     }
