@@ -7,6 +7,7 @@ mod common;
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
@@ -149,43 +150,18 @@ fn a_gpu_that_is_not_there_is_replaced_only_where_the_configuration_allows_it() 
     assert!(line.contains("moved") && line.contains("40"), "{line}");
 }
 
-/// The cores that the threads of that name may run on.
-fn cores(server: &Server, thread: &str) -> Vec<String> {
-    let tasks = format!("/proc/{}/task", server.id());
-    let named = fs::read_dir(tasks)
-        .expect("threads")
-        .flatten()
-        .filter(|task| {
-            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            name.trim() == thread
-        });
-    named
-        .map(|task| {
-            let status = fs::read_to_string(task.path().join("status")).expect("status");
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-            line.expect("Cpus_allowed_list").trim().to_owned()
-        })
-        .collect()
-}
-
 #[test]
 fn threads_of_instances_run_where_their_host_policy_says() {
     let repository = Repository::empty();
     repository.add("bound", &identity_config("TYPE_FP32", 4, ""), &[1]);
     let named = with_group("kind: KIND_CPU host_policy: \"free\"", "");
     repository.add("free", &named, &[1]);
-    let allowed = fs::read_to_string("/proc/self/status").expect("status");
-    let allowed = allowed
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let allowed = allowed.expect("Cpus_allowed_list").trim();
+    let allowed = common::allowed_cores(Path::new("/proc/self/status"));
     let last = allowed.rsplit(['-', ',']).next().expect("a core");
     let policy = format!("--host-policy=cpu,cpu-cores={last}");
     let server = Server::start_plain(repository.path(), &[&policy]);
-    assert_eq!(cores(&server, "bound_0_0"), [last]);
-    assert_eq!(cores(&server, "free_0_0"), [allowed]);
+    assert_eq!(server.cores_of("bound_0_0"), [last]);
+    assert_eq!(server.cores_of("free_0_0"), [allowed.as_str()]);
     server.terminate();
     let log = server.wait(common::PATIENCE).stderr;
     assert!(log.contains("no settings for"), "{log}");

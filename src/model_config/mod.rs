@@ -31,6 +31,7 @@ pub use self::{
     parse::{from_json, from_pbtxt, from_yaml},
     place::FALLBACK_PARAMETER,
     show::to_json,
+    suggest::did_you_mean,
 };
 use crate::{
     proto::inference as pb,

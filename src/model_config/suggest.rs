@@ -68,7 +68,7 @@ pub(super) fn shown(name: &str) -> String {
 }
 
 /// `, did you mean 'x'?` with the valid name that is near, or nothing.
-pub(crate) fn did_you_mean<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(name: &str, valid: impl Iterator<Item = &'a str>) -> String {
     // The comparison is quadratic; nobody misspells a field by a whole page.
     if name.len() > SHOWN {
         return String::new();

@@ -26,7 +26,7 @@ pub use self::{
     http::{Answer, Connection, call},
     python::{Python, python},
     repository::{Repository, fixtures, identity_config},
-    server::{Ended, Server},
+    server::{Ended, Server, allowed_cores},
 };
 
 /// How long anything that should happen soon may take before a test fails.

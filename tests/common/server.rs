@@ -1,6 +1,7 @@
 //! One running `despina serve`.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::Path,
@@ -115,9 +116,16 @@ impl Server {
         String::from_utf8_lossy(&self.log.lock().expect("log")).into_owned()
     }
 
-    /// The process's id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    /// For each thread of that name, the cores that it may run on, as the kernel writes them.
+    pub fn cores_of(&self, thread: &str) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads");
+        let named = tasks.flatten().filter(|task| {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            name.trim() == thread
+        });
+        named
+            .map(|task| allowed_cores(&task.path().join("status")))
+            .collect()
     }
 
     /// Sends SIGTERM.
@@ -161,6 +169,15 @@ impl Drop for Server {
             eprintln!("the server's log ends:\n{tail}");
         }
     }
+}
+
+/// The cores that the thread with this `status` may run on.
+pub fn allowed_cores(status: &Path) -> String {
+    let status = fs::read_to_string(status).expect("status of a thread");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    line.expect("Cpus_allowed_list").trim().to_owned()
 }
 
 /// Reads stdout to its end; sends the three addresses once all are known.

@@ -6,31 +6,35 @@
     reason = "tensors cross ONNX Runtime's C interface without a copy"
 )]
 
+mod executor;
 mod library;
 mod options;
+mod provider_keys;
+mod providers;
+mod registration;
+mod signature;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::{
-    ffi::CString,
-    path::Path,
-    ptr,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 use ort::{
-    AsPointer,
     environment::{Environment, GlobalThreadPoolOptions},
     session::{Session, builder::SessionBuilder},
-    value::{Outlet, TensorElementType, ValueType},
 };
 
 pub use self::library::{Config, Located, locate};
-use self::value::{HostMemory, InputValue, OutputValue, check};
-use super::{Backend, BackendError, Batch, Executor, LoadSpec};
+use self::{
+    executor::OnnxExecutor, options::SessionOptions, providers::Provider, signature::signature,
+};
+use super::{Backend, BackendError, Executor, LoadSpec};
 use crate::{
     device::Device,
-    model_config::{self, EngineSignature, EngineTensor, ModelConfig, complete_from_engine},
-    tensor::{Datatype, Shape},
+    model_config::{self, EngineSignature, ModelConfig, complete_from_engine},
 };
 
 /// The `onnxruntime` backend. The library is looked for, and its environment made, when the first
@@ -39,7 +43,16 @@ use crate::{
 pub struct OnnxRuntime {
     config: Config,
     cpu_count: usize,
-    environment: OnceLock<Result<Environment, BackendError>>,
+    opened: OnceLock<Result<Opened, BackendError>>,
+    /// Whether GPUs can be used; asked once.
+    cuda: OnceLock<Result<(), BackendError>>,
+}
+
+/// The library, once it is open.
+#[derive(Debug)]
+struct Opened {
+    environment: Environment,
+    library: PathBuf,
 }
 
 impl OnnxRuntime {
@@ -49,25 +62,33 @@ impl OnnxRuntime {
         Arc::new(Self {
             config,
             cpu_count,
-            environment: OnceLock::new(),
+            opened: OnceLock::new(),
+            cuda: OnceLock::new(),
         })
     }
 
-    fn environment(&self) -> Result<&Environment, BackendError> {
-        self.environment
+    fn opened(&self) -> Result<&Opened, BackendError> {
+        self.opened
             .get_or_init(|| open(&self.config, self.cpu_count).map_err(BackendError::Unavailable))
             .as_ref()
             .map_err(Clone::clone)
     }
 
     fn builder(&self) -> Result<SessionBuilder, BackendError> {
-        let builder = Session::builder(self.environment()?).map_err(failed)?;
+        let builder = Session::builder(&self.opened()?.environment).map_err(failed)?;
         builder.with_env_allocators().map_err(failed)
+    }
+
+    /// Opens the CUDA provider's library, and all that it needs.
+    fn probe_cuda(&self, device: Device) -> Result<(), BackendError> {
+        let (mut builder, provider) = (self.builder()?, Provider::plain(device));
+        registration::add(&mut builder, &provider, &self.opened()?.library)
+            .map_err(BackendError::Unavailable)
     }
 }
 
 /// Opens the library and makes the process's one environment.
-fn open(config: &Config, cpu_count: usize) -> Result<Environment, String> {
+fn open(config: &Config, cpu_count: usize) -> Result<Opened, String> {
     let Located { path, source } = locate(config)?;
     let unusable = |error: &dyn std::fmt::Display| {
         format!(
@@ -95,7 +116,10 @@ fn open(config: &Config, cpu_count: usize) -> Result<Environment, String> {
     environment.set_log_level(ort::logging::LogLevel::Warning);
     value::share_arena(&environment).map_err(|error| unusable(&error))?;
     tracing::info!(library = %path.display(), found = %source, threads, "ONNX Runtime opened");
-    Ok(environment)
+    Ok(Opened {
+        environment,
+        library: path,
+    })
 }
 
 fn log(level: ort::logging::LogLevel, category: &str, _id: &str, location: &str, message: &str) {
@@ -121,7 +145,7 @@ impl Backend for OnnxRuntime {
     }
 
     fn ready(&self) -> Result<(), BackendError> {
-        self.environment().map(drop)
+        self.opened().map(drop)
     }
 
     fn inspect(&self, file: &Path) -> Result<Option<EngineSignature>, BackendError> {
@@ -136,48 +160,39 @@ impl Backend for OnnxRuntime {
         signature(&session).map(Some)
     }
 
-    fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {
-        if device != Device::Host {
-            return Err(BackendError::Unavailable(format!(
-                "the onnxruntime backend runs on the CPU only, not on {device}"
-            )));
+    fn usable_on(&self, device: Device) -> Result<(), BackendError> {
+        match device {
+            Device::Host => Ok(()),
+            Device::Cuda(_) => self.cuda.get_or_init(|| self.probe_cuda(device)).clone(),
         }
-        let mut builder = options::apply(self.builder()?, spec.config)?;
+    }
+
+    fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {
+        let config = spec.config;
+        let options = SessionOptions::read(config)?;
+        for slip in options::slips(config, &providers::parameters()) {
+            tracing::warn!(model = %config.name, instance = spec.instance, "{slip}");
+        }
+        let run_options = options.run_options()?;
+        let version_folder = spec.file.parent().unwrap_or(spec.file);
+        let providers = providers::read(config, device, version_folder)?;
+        let mut builder = options.apply(self.builder()?)?;
+        for provider in &providers {
+            let library = &self.opened()?.library;
+            registration::add(&mut builder, provider, library).map_err(|fault| {
+                BackendError::Unavailable(format!(
+                    "model '{}' asks for {}: {fault}",
+                    config.name,
+                    provider.kind.asked_for()
+                ))
+            })?;
+        }
         let session = builder
             .commit_from_file(model_file(spec.file))
             .map_err(|error| invalid(spec.file, &error))?;
-        agrees(spec.config, &signature(&session)?)?;
-        let names = |names: Vec<&str>| {
-            names
-                .into_iter()
-                .map(CString::new)
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(failed)
-        };
-        Ok(Box::new(OnnxExecutor {
-            input_names: names(
-                spec.config
-                    .inputs
-                    .iter()
-                    .map(|input| &*input.name)
-                    .collect(),
-            )?,
-            output_names: names(
-                spec.config
-                    .outputs
-                    .iter()
-                    .map(|output| &*output.name)
-                    .collect(),
-            )?,
-            output_types: spec
-                .config
-                .outputs
-                .iter()
-                .map(|output| output.datatype)
-                .collect(),
-            memory: HostMemory::new()?,
-            session,
-        }))
+        agrees(config, &signature(&session)?)?;
+        let executor = OnnxExecutor::new(session, run_options, config)?;
+        Ok(Box::new(executor))
     }
 }
 
@@ -198,116 +213,6 @@ fn model_file(file: &Path) -> std::path::PathBuf {
         Some(name) if file.is_dir() => file.join(name),
         _ => file.to_owned(),
     }
-}
-
-struct OnnxExecutor {
-    session: Session,
-    memory: HostMemory,
-    /// By the model's indices.
-    input_names: Vec<CString>,
-    output_names: Vec<CString>,
-    output_types: Vec<Datatype>,
-}
-
-impl Executor for OnnxExecutor {
-    fn execute(&mut self, batch: &mut Batch) -> Result<(), BackendError> {
-        let mut inputs = Vec::with_capacity(batch.inputs.len());
-        let mut input_names = Vec::with_capacity(batch.inputs.len());
-        for input in &batch.inputs {
-            inputs.push(InputValue::new(&self.memory, &input.tensor)?);
-            input_names.push(
-                self.input_names
-                    .get(input.index)
-                    .ok_or_else(unknown_index)?
-                    .as_ptr(),
-            );
-        }
-        let mut output_names = Vec::with_capacity(batch.wanted.len());
-        for &index in &batch.wanted {
-            output_names.push(
-                self.output_names
-                    .get(index)
-                    .ok_or_else(unknown_index)?
-                    .as_ptr(),
-            );
-        }
-        let values: Vec<_> = inputs.iter().map(InputValue::as_ptr).collect();
-        let mut outputs = vec![ptr::null_mut(); output_names.len()];
-        // SAFETY: names and values are valid for the call and as many as is said; `&mut self`
-        // makes it the only run on this session; ONNX Runtime allocates the null outputs.
-        let status = unsafe {
-            (ort::api().Run)(
-                self.session.ptr().cast_mut(),
-                ptr::null(),
-                input_names.as_ptr(),
-                values.as_ptr(),
-                values.len(),
-                output_names.as_ptr(),
-                output_names.len(),
-                outputs.as_mut_ptr(),
-            )
-        };
-        // Taken before the status is looked at, so that whatever was allocated is freed.
-        let outputs: Vec<_> = outputs.into_iter().map(OutputValue::from_raw).collect();
-        check(status)?;
-        for (&index, value) in batch.wanted.iter().zip(outputs) {
-            let datatype = *self.output_types.get(index).ok_or_else(unknown_index)?;
-            if let Some(output) = batch.outputs.get_mut(index) {
-                *output = Some(value?.into_tensor(datatype)?);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn signature(session: &Session) -> Result<EngineSignature, BackendError> {
-    let tensors = |outlets: &[Outlet]| outlets.iter().map(tensor).collect::<Result<Vec<_>, _>>();
-    Ok(EngineSignature {
-        inputs: tensors(session.inputs())?,
-        outputs: tensors(session.outputs())?,
-    })
-}
-
-fn tensor(outlet: &Outlet) -> Result<EngineTensor, BackendError> {
-    let unsupported = || {
-        BackendError::InvalidModel(format!(
-            "'{}' is of type {}, which KServe v2 cannot carry",
-            outlet.name(),
-            outlet.dtype()
-        ))
-    };
-    let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
-        return Err(unsupported());
-    };
-    Ok(EngineTensor {
-        name: outlet.name().to_owned(),
-        datatype: datatype(*ty).ok_or_else(unsupported)?,
-        dims: shape.iter().copied().collect::<Shape>(),
-    })
-}
-
-fn datatype(element: TensorElementType) -> Option<Datatype> {
-    Some(match element {
-        TensorElementType::Bool => Datatype::Bool,
-        TensorElementType::Uint8 => Datatype::Uint8,
-        TensorElementType::Uint16 => Datatype::Uint16,
-        TensorElementType::Uint32 => Datatype::Uint32,
-        TensorElementType::Uint64 => Datatype::Uint64,
-        TensorElementType::Int8 => Datatype::Int8,
-        TensorElementType::Int16 => Datatype::Int16,
-        TensorElementType::Int32 => Datatype::Int32,
-        TensorElementType::Int64 => Datatype::Int64,
-        TensorElementType::Float16 => Datatype::Fp16,
-        TensorElementType::Float32 => Datatype::Fp32,
-        TensorElementType::Float64 => Datatype::Fp64,
-        TensorElementType::String => Datatype::Bytes,
-        TensorElementType::Bfloat16 => Datatype::Bf16,
-        _ => return None,
-    })
-}
-
-fn unknown_index() -> BackendError {
-    BackendError::Failed("a tensor's index is not in the model's signature".to_owned())
 }
 
 fn failed(error: impl std::fmt::Display) -> BackendError {
