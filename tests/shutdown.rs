@@ -13,6 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use despina::proto::inference::{
+    ModelInferRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+    model_infer_request::InferInputTensor,
+};
+use tonic::{
+    Code,
+    codegen::tokio_stream::{self, StreamExt},
+    transport::Endpoint,
+};
+
 use common::{Answer, Connection, PATIENCE, Repository, Server, call, identity_config, wait_until};
 
 const INFER: &str = "/v2/models/slow/infer";
@@ -74,6 +84,46 @@ fn open_connections_without_a_request_do_not_hold_the_server() {
         "{:?}",
         begin.elapsed()
     );
+}
+
+#[test]
+fn an_open_stream_is_told_of_the_end_and_does_not_hold_the_server() {
+    let (_repository, server) = server(Duration::ZERO, &[]);
+    let request = ModelInferRequest {
+        model_name: "slow".to_owned(),
+        inputs: vec![InferInputTensor {
+            name: "INPUT0".to_owned(),
+            datatype: "FP32".to_owned(),
+            shape: vec![1, 1],
+            ..Default::default()
+        }],
+        raw_input_contents: vec![vec![0; 4].into()],
+        ..Default::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let address = format!("http://{}", server.grpc);
+    let (mut answers, first) = runtime.block_on(async {
+        // One request, and then nothing, without an end.
+        let requests = tokio_stream::once(request).chain(tokio_stream::pending());
+        let endpoint = Endpoint::from_shared(address).expect("address");
+        let channel = endpoint.connect().await.expect("connect");
+        let mut client = GrpcInferenceServiceClient::new(channel);
+        let stream = client.model_stream_infer(requests).await;
+        let mut answers = stream.expect("a stream opens").into_inner();
+        let first = answers.message().await;
+        (answers, first)
+    });
+    let first = first.expect("an answer").expect("a response");
+    assert_eq!(first.error_message, "");
+    let begin = Instant::now();
+    server.stop();
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begin.elapsed()
+    );
+    let end = runtime.block_on(answers.message()).expect_err("an end");
+    assert_eq!(end.code(), Code::Unavailable, "{end:?}");
 }
 
 #[test]

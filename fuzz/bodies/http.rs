@@ -1,10 +1,13 @@
 //! What is run on bytes that pretend to be an inference request over HTTP. Shared by the fuzz
 //! targets and the smoke test.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use despina::{
     admission::Limits,
-    api::http::{bind_tensors, parse_infer_request, split_body},
+    api::http::{bind_tensors, parse_generate_request, parse_infer_request, split_body},
+    model_config::{self, Environment, ModelConfig},
 };
 
 /// Limits small enough for a fuzzer to reach.
@@ -52,5 +55,30 @@ pub fn http_binary(data: &[u8]) {
 pub fn json_tensors(data: &[u8]) {
     if let Ok(document) = parse_infer_request(data, &limits()) {
         let _ = bind_tensors(document, Bytes::new(), "model");
+    }
+}
+
+/// A model with an input of each kind that generate requests treat differently.
+static MODEL: LazyLock<Option<ModelConfig>> = LazyLock::new(|| {
+    let text = "name: 'm' backend: 'identity' max_batch_size: 8
+        input { name: 'PROMPT' data_type: TYPE_STRING dims: 1 }
+        input { name: 'N' data_type: TYPE_INT32 dims: [ -1, 2 ] }
+        input { name: 'STREAM' data_type: TYPE_BOOL dims: 1 }
+        input { name: 'X' data_type: TYPE_FP32 dims: -1 }
+        output { name: 'OUT' data_type: TYPE_STRING dims: 1 }";
+    let config = model_config::from_pbtxt(text, "config.pbtxt").ok()?;
+    ModelConfig::from_proto(config, &Environment::default()).ok()
+});
+
+/// A generate request.
+pub fn generate(data: &[u8]) {
+    let model = MODEL.as_ref().expect("the configuration is valid");
+    let Ok(request) = parse_generate_request(data, model, &limits()) else {
+        return;
+    };
+    for input in &request.inputs {
+        let tensor = &input.tensor;
+        let bytes = tensor.shape.byte_size(tensor.datatype);
+        assert!(bytes.is_none_or(|bytes| bytes == tensor.data.byte_size()));
     }
 }

@@ -14,3 +14,8 @@ fn binary_requests() {
 fn json_requests() {
     run("json_tensors", bodies::json_tensors);
 }
+
+#[test]
+fn generate_requests() {
+    run("generate", bodies::generate);
+}

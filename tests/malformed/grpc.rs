@@ -419,6 +419,56 @@ fn messages_that_are_no_protobuf() {
 }
 
 #[test]
+fn streams_of_what_is_no_request() {
+    const STREAM: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
+    against_a_server(async |server, channel| {
+        let right = right().encode_to_vec();
+        let deep: Vec<u8> = [0x7b].repeat(1 << 20);
+        for wrong in [right[..right.len() - 1].to_vec(), deep, vec![0xff; 4096]] {
+            let name = format!("{:?}", &wrong[..wrong.len().min(16)]);
+            let mut grpc = tonic::client::Grpc::new(channel.clone());
+            grpc.ready().await.expect("ready");
+            let messages = tonic::codegen::tokio_stream::iter([right.clone(), wrong]);
+            let path = PathAndQuery::from_static(STREAM);
+            let answers = grpc.streaming(Request::new(messages), path, Raw).await;
+            let mut answers = answers.expect("a stream opens").into_inner();
+            let mut last = answers.message().await;
+            while let Ok(Some(_)) = last {
+                last = answers.message().await;
+            }
+            let status = last.expect_err(&name);
+            assert_eq!(status.code(), Code::InvalidArgument, "{name}: {status:?}");
+            still_answers(server, &name);
+        }
+    });
+}
+
+#[test]
+fn wrong_requests_on_a_stream_are_answered_in_their_place() {
+    against_a_server(async |server, channel| {
+        let mut wrong = changed(|request| request.inputs[0].shape = vec![1, i64::MAX]);
+        wrong.id = "wrong".to_owned();
+        let requests = [
+            right(),
+            wrong,
+            changed(|request| request.inputs.clear()),
+            right(),
+        ];
+        let requests = tonic::codegen::tokio_stream::iter(requests);
+        let answers = Client::new(channel).model_stream_infer(requests).await;
+        let mut answers = answers.expect("a stream opens").into_inner();
+        let mut errors = Vec::new();
+        while let Some(answer) = answers.message().await.expect("the stream goes on") {
+            let id = answer.infer_response.expect("its id").id;
+            errors.push((!answer.error_message.is_empty(), id));
+        }
+        let expected = [(false, ""), (true, "wrong"), (true, ""), (false, "")];
+        assert_eq!(errors, expected.map(|(failed, id)| (failed, id.to_owned())));
+        still_answers(server, "a stream of wrong requests");
+    });
+}
+
+#[test]
 fn methods_that_are_none() {
     against_a_server(async |server, channel| {
         for path in [

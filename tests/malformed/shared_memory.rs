@@ -170,7 +170,7 @@ fn tensors_in_memory_that_is_not_there() {
     let mut classes = place(json!(0), json!(16));
     classes["classification"] = json!(2);
     let classes = to_shared_memory(classes);
-    cases.push(case("classes", classes, REFUSED).says("'classification' as well"));
+    cases.push(case("classes", classes, REFUSED).says("can't set both"));
     let twice = right_place_twice();
     cases.push(case("given twice", twice, REFUSED).says("given twice"));
     check(&server, cases);

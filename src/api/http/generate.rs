@@ -17,7 +17,7 @@ use hyper::{
 
 use super::{
     answer::{self, Reply},
-    generate_json::parse,
+    generate_json::parse_generate_request,
     generate_object::write,
     json_response::push_string,
 };
@@ -115,7 +115,7 @@ impl Conversation {
         watched.received();
         let mut request = {
             let lease = api.resolve(version)?;
-            parse(&text, lease.config(), &api.limits)?
+            parse_generate_request(&text, lease.config(), &api.limits)?
         };
         request.trace = watched.trace();
         Ok(Self {

@@ -26,7 +26,11 @@ const PARAMETERS: &str = "parameters";
 /// # Errors
 /// `InvalidArgument`, in Triton's words where it has some, for JSON that is malformed, that does not
 /// suit the model's inputs, or that goes beyond `limits`.
-pub(super) fn parse(text: &[u8], model: &ModelConfig, limits: &Limits) -> Result<InferRequest> {
+pub fn parse_generate_request(
+    text: &[u8],
+    model: &ModelConfig,
+    limits: &Limits,
+) -> Result<InferRequest> {
     let mut parser = Parser {
         model,
         limits,
@@ -224,7 +228,7 @@ mod tests {
     ];
 
     fn read(text: &str) -> Result<InferRequest> {
-        parse(
+        parse_generate_request(
             text.as_bytes(),
             &model_config(8, &INPUTS),
             &Limits::default(),
@@ -351,7 +355,7 @@ mod tests {
             ("B", Datatype::Fp64, &[-1]),
         ];
         let config = model_config(0, &inputs);
-        let read = |text: &str| parse(text.as_bytes(), &config, &limits);
+        let read = |text: &str| parse_generate_request(text.as_bytes(), &config, &limits);
         assert!(read(r#"{"A": [1], "B": [1]}"#).is_ok());
         for text in [r#"{"A": [1], "B": [1,2]}"#, r#"{"A": [1,2,3]}"#] {
             let error = read(text).unwrap_err();

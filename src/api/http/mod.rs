@@ -43,6 +43,7 @@ use self::{
 };
 pub use self::{
     binary::{bind_tensors, split_body},
+    generate_json::parse_generate_request,
     json::{InferDocument, parse_infer_request},
 };
 use super::{
