@@ -117,6 +117,18 @@ fn a_polled_repository_is_followed() {
 }
 
 #[test]
+fn header_fields_lock_calls_and_become_parameters() {
+    let flags = [
+        "--http-header-forward-pattern=my_header.*|priority",
+        "--grpc-header-forward-pattern=my_header.*|priority",
+        "--http-restricted-api=model-repository,trace:admin-key=secret",
+        "--http-restricted-api=statistics:other-key=other",
+        "--grpc-restricted-protocol=model-repository,trace:admin-key=secret",
+    ];
+    conforms("test_headers", &Repository::with(&["versions"]), &flags);
+}
+
+#[test]
 fn requests_are_traced_as_told_by_api() {
     let repository = Repository::with(&["complete", "versions"]);
     let file = repository.path().with_file_name("trace.json");

@@ -5,6 +5,7 @@ pub mod auth;
 mod gate;
 mod identity;
 mod limits;
+mod lock;
 mod pattern;
 mod policy;
 mod verb;
@@ -13,6 +14,7 @@ pub use self::{
     gate::{Gate, Permit},
     identity::{Identity, Principal},
     limits::Limits,
+    lock::{ApiGroup, Lock, Locks, Opened},
     policy::{Policy, Refusal},
     verb::Verb,
 };

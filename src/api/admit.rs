@@ -8,7 +8,11 @@ use std::{ops::Deref, sync::Arc};
 use hyper::HeaderMap;
 use tokio::sync::watch;
 
-use super::{Api, Stage, probes::Verdict};
+use super::{
+    Api, Stage,
+    headers::{Fields, HeaderRules},
+    probes::Verdict,
+};
 use crate::{
     admission::{Identity, Permit, Verb},
     error::{Error, Result},
@@ -68,23 +72,66 @@ impl Api {
 pub(super) struct Caller {
     api: Arc<Api>,
     identity: Identity,
+    entrance: Entrance,
+    fields: Fields,
+}
+
+/// Which door a request came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entrance {
+    Http,
+    Grpc,
+    Metrics,
 }
 
 impl Caller {
-    pub(super) fn new(api: Arc<Api>, identity: Identity) -> Self {
-        Self { api, identity }
+    pub(super) fn new(api: Arc<Api>, identity: Identity, entrance: Entrance) -> Self {
+        Self {
+            api,
+            identity,
+            entrance,
+            fields: Fields::default(),
+        }
+    }
+
+    /// The same with what was read of the header fields.
+    pub(super) fn with_fields(self, fields: Fields) -> Self {
+        Self { fields, ..self }
     }
 
     /// Finds out from a request's header fields who it is. Without credentials in them it stays
     /// whom its connection's client certificate stands for, or nobody.
     ///
     /// # Errors
-    /// As [`crate::admission::Gate::identify`].
+    /// As [`crate::admission::Gate::identify`] and [`HeaderRules::read`].
     pub(super) fn identify(&mut self, headers: &HeaderMap) -> Result<()> {
+        if let Some(rules) = self.rules() {
+            self.fields = rules.read(headers)?;
+        }
         if let Some(identity) = self.api.gate.identify(headers)? {
             self.identity = identity;
         }
         Ok(())
+    }
+
+    /// What was read of its header fields.
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    fn rules(&self) -> Option<&HeaderRules> {
+        match self.entrance {
+            Entrance::Http => Some(&self.api.http_headers),
+            Entrance::Grpc => Some(&self.api.grpc_headers),
+            Entrance::Metrics => None,
+        }
+    }
+
+    /// # Errors
+    /// As [`HeaderRules::check`].
+    fn refuse_locked(&self, verb: Verb) -> Result<()> {
+        let rules = self.rules();
+        rules.map_or(Ok(()), |rules| rules.check(verb, &self.fields))
     }
 
     /// Who it is.
@@ -96,8 +143,9 @@ impl Caller {
     /// that the caller may see.
     ///
     /// # Errors
-    /// As [`crate::admission::Gate::admit`].
+    /// As [`crate::admission::Gate::admit`] and [`HeaderRules::check`].
     pub(super) fn admit<'a>(&'a self, verb: Verb, model: &'a str) -> Result<Admitted<'a>> {
+        self.refuse_locked(verb)?;
         let permit = self.api.gate.admit(&self.identity, verb, model)?;
         Ok(Admitted {
             caller: self,
@@ -113,6 +161,7 @@ impl Caller {
     /// # Errors
     /// As [`crate::admission::Gate::check`].
     pub(super) fn check(&self, verb: Verb) -> Result<()> {
+        self.refuse_locked(verb)?;
         self.api.gate.check(&self.identity, verb, "")
     }
 }
@@ -166,6 +215,11 @@ impl Admitted<'_> {
     /// The name of the model that the act is about, as the client wrote it.
     pub(super) fn model(&self) -> &str {
         self.model
+    }
+
+    /// Header fields that become parameters: names and values.
+    pub(super) fn forwarded(&self) -> &[(String, String)] {
+        self.caller.fields.forwarded.as_deref().unwrap_or_default()
     }
 
     /// The model for a request that is about to use it. Not refused while the server is exiting:

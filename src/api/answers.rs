@@ -75,8 +75,10 @@ impl InferRequest {
         Some(Arc::clone(trace))
     }
 
-    /// Reads what is in shared memory, and finds out what is to be done to each response.
+    /// Takes header fields in, reads what is in shared memory, and finds out what is to be done to
+    /// each response.
     async fn prepare(&mut self, api: &Admitted<'_>, model: &ModelConfig) -> Result<Finishing> {
+        self.options.forward(api.forwarded(), &api.limits)?;
         let classification = std::mem::take(&mut self.classification);
         classification.check(self.outputs.as_deref().unwrap_or_default(), model)?;
         self.shared.refuse_classes(&classification)?;

@@ -9,6 +9,7 @@ mod classification;
 mod compression;
 mod describe;
 pub mod grpc;
+mod headers;
 pub mod http;
 mod listener;
 mod load;
@@ -28,6 +29,7 @@ use self::body::Patience;
 pub use self::{
     admit::Interior,
     compression::ResponseCompression,
+    headers::{HeaderConfig, HeaderRules},
     listener::Port,
     probes::{ReadinessPolicy, ReadyModels},
     readiness::{Readiness, Stage},
@@ -45,6 +47,10 @@ pub struct Api {
     pub gate: Gate,
     /// The rooms that only admitted calls reach.
     pub interior: Interior,
+    /// What HTTP header fields decide.
+    pub http_headers: HeaderRules,
+    /// What gRPC metadata decide.
+    pub grpc_headers: HeaderRules,
     /// Bounds on what clients may send.
     pub limits: Limits,
     /// How answers over gRPC are compressed.
@@ -124,7 +130,10 @@ fn excerpt(text: &str) -> String {
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
-    use super::{admit::Caller, *};
+    use super::{
+        admit::{Caller, Entrance},
+        *,
+    };
     use crate::{
         admission::{Identity, Verb},
         backend::{BackendRegistry, identity::Identity as Echo, repeat::Repeat},
@@ -146,6 +155,8 @@ pub(crate) mod tests {
                 Repository::detached(),
                 Regions::new(&shared_memory::Config::default(), 0, None),
             ),
+            http_headers: HeaderRules::default(),
+            grpc_headers: HeaderRules::default(),
             limits: Limits::default(),
             grpc_compression: ResponseCompression::default(),
             readiness,
@@ -194,7 +205,7 @@ pub(crate) mod tests {
 
     /// Somebody at the door of [`empty_api`].
     pub(in crate::api) fn caller() -> Caller {
-        Caller::new(empty_api(), Identity::Anonymous)
+        Caller::new(empty_api(), Identity::Anonymous, Entrance::Http)
     }
 
     /// A model's configuration with these inputs and one output.

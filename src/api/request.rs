@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::{classification::Classification, excerpt, shared_memory::SharedTensors};
 use crate::{
+    admission::Limits,
     error::{Error, Result},
     inference::{
         Correlation, CorrelationId, Input, Parameter, Parameters, Probe, Request, ResponseSender,
@@ -160,6 +161,24 @@ impl Options {
         Ok(())
     }
 
+    /// Takes header fields in as parameters.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a name that is reserved or came before, or if there are too many.
+    pub(super) fn forward(&mut self, fields: &[(String, String)], limits: &Limits) -> Result<()> {
+        for (name, value) in fields {
+            let reserved = name == "headers" || name.starts_with("triton_");
+            let OptionName::Custom(custom) = OptionName::new(name) else {
+                return Err(reserved_header(name));
+            };
+            if reserved {
+                return Err(reserved_header(name));
+            }
+            self.set_custom(custom, Parameter::String(value.clone()))?;
+        }
+        within("number of parameters", self.custom.len(), limits.parameters)
+    }
+
     fn set_custom(&mut self, name: String, value: Parameter) -> Result<()> {
         if name == "headers" || name.starts_with("triton_") {
             return Err(Error::invalid_argument(
@@ -217,6 +236,16 @@ pub(super) fn unknown_parameter(name: &str) -> Error {
     Error::invalid_argument(
         "unknown_parameter",
         format!("unrecognized parameter '{}' in request", excerpt(name)),
+    )
+}
+
+fn reserved_header(name: &str) -> Error {
+    Error::invalid_argument(
+        "reserved_parameter",
+        format!(
+            "Header '{}' is reserved for Triton usage and cannot be forwarded.",
+            excerpt(name)
+        ),
     )
 }
 
@@ -324,6 +353,44 @@ mod tests {
             assert_eq!(error.kind(), crate::error::ErrorKind::InvalidArgument);
             assert!(error.message().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn header_fields_become_parameters_unless_their_names_are_taken() {
+        let limits = Limits {
+            parameters: 2,
+            ..Limits::default()
+        };
+        let forward = |names: &[&str]| {
+            let fields: Vec<_> = names
+                .iter()
+                .map(|&name| (name.to_owned(), "v".to_owned()))
+                .collect();
+            let mut options = set("mine", Parameter::Int(1)).unwrap();
+            options.forward(&fields, &limits).map(|()| options.custom)
+        };
+        let custom = forward(&["my-header"]).unwrap();
+        assert_eq!(
+            custom[1],
+            ("my-header".to_owned(), Parameter::String("v".into()))
+        );
+        for name in [
+            "priority",
+            "timeout",
+            "headers",
+            "triton_x",
+            "binary_data_output",
+        ] {
+            let error = forward(&[name]).unwrap_err();
+            assert!(error.message().contains("cannot be forwarded"), "{error}");
+        }
+        assert!(forward(&["mine"]).is_err());
+        assert!(
+            forward(&["a", "b"])
+                .unwrap_err()
+                .message()
+                .contains("limit of 2")
+        );
     }
 
     #[test]

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{ArgAction, Args};
 
-use super::{placement_flags::PlacementFlags, tls_flags::TlsFlags, trace};
+use super::{
+    door_flags::DoorFlags, log_flags::LogFlags, placement_flags::PlacementFlags,
+    tls_flags::TlsFlags,
+};
 use crate::{
     api::ReadyModels,
     api::ResponseCompression,
     config::{Config, Door},
     repository::ControlMode,
-    telemetry::logging::Format,
 };
 
 /// Flags; what is not given keeps what the file or the defaults say.
@@ -179,6 +181,10 @@ pub(super) struct ServeFlags {
 
     #[command(flatten)]
     placement: PlacementFlags,
+    #[command(flatten)]
+    doors: DoorFlags,
+    #[command(flatten)]
+    log: LogFlags,
 
     /// End with exit code 1 if a model fails to load at start.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Life")]
@@ -200,48 +206,6 @@ pub(super) struct ServeFlags {
         help_heading = "Life"
     )]
     exit_timeout_secs: Option<u64>,
-
-    /// Log level or directives, such as info,despina::api=debug.
-    #[arg(
-        long,
-        env = "DESPINA_LOG",
-        value_name = "FILTER",
-        help_heading = "Logs"
-    )]
-    log: Option<String>,
-    /// Log as text, ISO8601 or json.
-    #[arg(
-        long,
-        env = "DESPINA_LOG_FORMAT",
-        value_name = "FORMAT",
-        help_heading = "Logs"
-    )]
-    log_format: Option<Format>,
-    /// Triton's verbosity: 1 is one line per request, more is everything.
-    #[arg(long, value_name = "LEVEL", help_heading = "Logs")]
-    log_verbose: Option<u32>,
-    /// Log to this file instead of standard error.
-    #[arg(
-        long,
-        env = "DESPINA_LOG_FILE",
-        value_name = "FILE",
-        help_heading = "Logs"
-    )]
-    log_file: Option<PathBuf>,
-    /// Log lines of level info.
-    #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Logs")]
-    log_info: Option<bool>,
-    /// Log warnings.
-    #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Logs")]
-    log_warning: Option<bool>,
-    /// Log errors.
-    #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Logs")]
-    log_error: Option<bool>,
-
-    /// Triton's trace settings, one each time: `level=TIMESTAMPS`, `rate=100`, `count=-1`,
-    /// `triton,file=FILE`, `triton,log-frequency=50`.
-    #[arg(long, value_name = "[MODE,]SETTING=VALUE", help_heading = "Logs")]
-    trace_config: Vec<String>,
 }
 
 impl ServeFlags {
@@ -285,8 +249,8 @@ impl ServeFlags {
         for setting in &self.backend_config {
             apply_backend_setting(config, setting)?;
         }
-        self.apply_log(config);
-        trace::apply(&mut config.trace, &self.trace_config)?;
+        self.log.apply(config)?;
+        self.doors.apply(config);
         // Triton's test clients hold the first batch back with this.
         if let Some(count) = std::env::var("TRITONSERVER_DELAY_SCHEDULER")
             .ok()
@@ -304,19 +268,6 @@ impl ServeFlags {
             readiness.models = ReadyModels::Required;
         }
         set(&mut readiness.models, self.readiness_models);
-    }
-
-    fn apply_log(&self, config: &mut Config) {
-        let log = &mut config.log;
-        set(&mut log.format, self.log_format);
-        set(&mut log.filter, self.log.clone());
-        set(&mut log.verbose_level, self.log_verbose);
-        set(&mut log.info, self.log_info);
-        set(&mut log.warning, self.log_warning);
-        set(&mut log.error, self.log_error);
-        if self.log_file.is_some() {
-            log.file.clone_from(&self.log_file);
-        }
     }
 
     fn apply_gpu_metrics(&self, config: &mut Config) {
@@ -384,7 +335,7 @@ impl ServeFlags {
     }
 }
 
-fn set<T>(target: &mut T, value: Option<T>) {
+pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
     }

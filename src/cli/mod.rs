@@ -9,8 +9,10 @@
 
 mod banner;
 mod check;
+mod door_flags;
 mod flags;
 mod key;
+mod log_flags;
 mod placement_flags;
 mod plan;
 mod serve;

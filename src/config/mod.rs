@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::strict_yaml::FileError;
 use crate::{
     admission,
-    api::{ReadinessPolicy, ReadyModels, ResponseCompression, tls},
+    api::{HeaderConfig, ReadinessPolicy, ReadyModels, ResponseCompression, tls},
     backend::onnxruntime,
     placement, repository, scheduler, shared_memory, strict_yaml,
     telemetry::logging,
@@ -49,6 +49,10 @@ pub struct Config {
     pub shared_memory: shared_memory::Config,
     /// Who callers are, and what they may do.
     pub auth: admission::auth::Config,
+    /// What HTTP header fields decide.
+    pub http_headers: HeaderConfig,
+    /// What gRPC metadata decide.
+    pub grpc_headers: HeaderConfig,
     /// Bounds on what clients may send.
     pub limits: admission::Limits,
     /// Logs.
@@ -105,6 +109,8 @@ impl Default for Config {
             onnxruntime: onnxruntime::Config::default(),
             shared_memory: shared_memory::Config::default(),
             auth: admission::auth::Config::default(),
+            http_headers: HeaderConfig::default(),
+            grpc_headers: HeaderConfig::default(),
             limits: admission::Limits::default(),
             log: logging::Config::default(),
             trace: trace::Config::default(),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::{
     admission::Gate,
-    api::{Api, Interior, Readiness},
+    api::{Api, HeaderRules, Interior, Readiness},
     backend::{
         BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, repeat::Repeat,
         simulated::Simulated,
@@ -63,6 +63,10 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         )
         .with_logging(logging)
         .with_tracing(Arc::clone(&tracing)),
+        http_headers: HeaderRules::http(&config.http_headers)
+            .map_err(|why| anyhow!("http_headers: {why}"))?,
+        grpc_headers: HeaderRules::grpc(&config.grpc_headers)
+            .map_err(|why| anyhow!("grpc_headers: {why}"))?,
         limits: config.limits.clone(),
         grpc_compression: config.grpc_response_compression,
         readiness: Arc::new(Readiness::default()),

@@ -10,6 +10,7 @@ mod frames;
 mod health;
 mod infer;
 mod load;
+mod reflection;
 mod scan;
 mod service;
 mod settings;
@@ -32,14 +33,15 @@ use hyper_util::rt::TokioTimer;
 use tonic::{Extensions, body::Body, codegen::Service};
 
 use self::eager::{Arrivals, Eager};
+use self::reflection::Reflection;
 use super::{
     Api,
-    admit::Caller,
+    admit::{Caller, Entrance},
     listener::{self, Ending, Farewell, InFlight, Port},
     status,
 };
 use crate::{
-    admission::{Identity, Limits},
+    admission::{Identity, Limits, Verb},
     proto::{
         health::health_server::HealthServer,
         inference::grpc_inference_service_server::GrpcInferenceServiceServer,
@@ -73,7 +75,8 @@ impl Door {
     /// Who a call with these extensions comes from, as [`Services::respond`] found out.
     fn caller(&self, extensions: &Extensions) -> Caller {
         let identity = extensions.get().cloned().unwrap_or_default();
-        Caller::new(Arc::clone(&self.0), identity)
+        let fields = extensions.get().cloned().unwrap_or_default();
+        Caller::new(Arc::clone(&self.0), identity, Entrance::Grpc).with_fields(fields)
     }
 }
 
@@ -81,7 +84,10 @@ impl Door {
 pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let services = Services::new(Arc::clone(&api));
     let connect = |stream, in_flight: InFlight, identity: Identity| {
-        let (services, caller) = (services.clone(), Caller::new(Arc::clone(&api), identity));
+        let (services, caller) = (
+            services.clone(),
+            Caller::new(Arc::clone(&api), identity, Entrance::Grpc),
+        );
         let service = service_fn(move |request| {
             let answer = services.respond(caller.clone(), request);
             in_flight.clone().count(answer)
@@ -113,6 +119,7 @@ fn protocol(limits: &Limits, arrivals: Arrivals) -> http2::Builder<Arrivals> {
 struct Services {
     inference: GrpcInferenceServiceServer<Door>,
     health: HealthServer<Door>,
+    reflection: Option<Reflection>,
 }
 
 impl Services {
@@ -125,6 +132,7 @@ impl Services {
                 .max_decoding_message_size(CONTROL_BYTE_SIZE)
                 .max_encoding_message_size(unary::RESPONSE_BYTE_SIZE),
             health: HealthServer::new(door).max_decoding_message_size(CONTROL_BYTE_SIZE),
+            reflection: Reflection::new(),
         }
     }
 
@@ -139,6 +147,9 @@ impl Services {
         if *caller.identity() != Identity::Anonymous {
             request.extensions_mut().insert(caller.identity().clone());
         }
+        if !caller.grpc_headers.is_empty() {
+            request.extensions_mut().insert(caller.fields().clone());
+        }
         match request.uri().path() {
             unary::MODEL_INFER => Box::pin(unary::model_infer(caller, request)),
             stream::MODEL_STREAM_INFER => {
@@ -148,8 +159,24 @@ impl Services {
             path if path.starts_with("/grpc.health.v1.Health/") => {
                 answer(self.health.clone(), request)
             }
+            path if path.starts_with(reflection::PREFIX) => self.reflect(&caller, request),
             // Answers paths of no service with UNIMPLEMENTED.
             _ => answer(self.inference.clone(), request),
+        }
+    }
+}
+
+impl Services {
+    /// What the services look like is told to who may see what the server is.
+    fn reflect(
+        &self,
+        caller: &Caller,
+        request: http::Request<Incoming>,
+    ) -> BoxFuture<http::Response<Body>> {
+        match (caller.admit(Verb::Metadata, ""), &self.reflection) {
+            (Err(error), _) => Box::pin(ready(status::grpc(&error).into_http())),
+            (Ok(_), Some(reflection)) => reflection.respond(request),
+            (Ok(_), None) => answer(self.inference.clone(), request),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     admission::Identity,
     api::{
         Api, Stage,
+        admit::Entrance,
         tests::{Models, empty_api, with_models},
     },
     proto::inference::{
@@ -50,7 +51,7 @@ impl Client {
         Self {
             sender: Some(sender),
             stream: Conversation::new(
-                Caller::new(Arc::clone(api), Identity::Anonymous),
+                Caller::new(Arc::clone(api), Identity::Anonymous, Entrance::Grpc),
                 Encodings::default(),
                 request,
             ),

@@ -95,6 +95,46 @@ async fn grpc_answers_without_any_model() {
 }
 
 #[tokio::test]
+async fn reflection_describes_the_services_to_who_may_see_them() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let door = Door::grpc(&empty_api()).await;
+    let mut client = ServerReflectionClient::new(door.channel.clone());
+    let asked = tonic::codegen::tokio_stream::once(ask.clone());
+    let mut answers = client
+        .server_reflection_info(asked)
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    let Some(MessageResponse::ListServicesResponse(services)) = answer else {
+        panic!("no list of services")
+    };
+    let mut names: Vec<_> = services.service.into_iter().map(|it| it.name).collect();
+    names.sort();
+    let expected = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "inference.GRPCInferenceService",
+    ];
+    assert_eq!(names, expected);
+
+    let mut api = empty_api();
+    Arc::get_mut(&mut api).unwrap().gate = Gate::guarded(Policy::default());
+    let door = Door::grpc(&api).await;
+    let mut client = ServerReflectionClient::new(door.channel.clone());
+    let asked = tonic::codegen::tokio_stream::once(ask);
+    let refused = client.server_reflection_info(asked).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
 async fn a_watched_servers_changes_are_told_and_its_end_ends_the_stream() {
     let api = empty_api();
     api.readiness.set(Stage::Starting);

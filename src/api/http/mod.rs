@@ -48,7 +48,7 @@ pub use self::{
 };
 use super::{
     Api,
-    admit::{Admitted, Caller},
+    admit::{Admitted, Caller, Entrance},
     body::Chunks,
     listener::{self, Ending, Farewell, InFlight, Port},
 };
@@ -64,7 +64,7 @@ const LEAST_HEADER_BYTE_SIZE: usize = 1024;
 pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let protocol = protocol(&api.limits);
     let connect = |stream, in_flight: InFlight, identity: Identity| {
-        let caller = Caller::new(Arc::clone(&api), identity);
+        let caller = Caller::new(Arc::clone(&api), identity, Entrance::Http);
         let service =
             service_fn(move |request| in_flight.clone().count(respond(caller.clone(), request)));
         protocol.serve_connection(stream, service)

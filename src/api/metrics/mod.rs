@@ -16,7 +16,7 @@ use hyper::{
 use self::host::{CpuMeter, Memory};
 use super::{
     Api,
-    admit::{Admitted, Caller},
+    admit::{Admitted, Caller, Entrance},
     body::Chunks,
     http::{answer, ending, protocol},
     listener::{self, InFlight, Port},
@@ -46,7 +46,7 @@ pub async fn serve(
         gpus,
     });
     let connect = |stream, in_flight: InFlight, identity: Identity| {
-        let caller = Caller::new(Arc::clone(&api), identity);
+        let caller = Caller::new(Arc::clone(&api), identity, Entrance::Metrics);
         let machine = Arc::clone(&machine);
         let service = service_fn(move |request| {
             let (caller, machine) = (caller.clone(), Arc::clone(&machine));
