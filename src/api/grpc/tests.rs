@@ -187,6 +187,39 @@ async fn an_exiting_server_is_unavailable_and_then_closes() {
     door.served.await.unwrap();
 }
 
+/// docs/api.md says of every route and every method what a policy calls it.
+#[tokio::test]
+async fn the_published_table_is_what_the_doors_answer() {
+    let mut api = empty_api();
+    Arc::get_mut(&mut api).unwrap().gate = Gate::guarded(Policy::default());
+    let door = Door::grpc(&api).await;
+    let mut client = Grpc::new(door.channel.clone());
+    let mut rows: Vec<_> = crate::api::http::rows()
+        .map(|(call, verb)| format!("| `{call}` | `{verb}` |"))
+        .collect();
+    for service in DescriptorPool::decode(DESCRIPTORS).unwrap().services() {
+        for method in service.methods() {
+            let call = format!("{}/{}", service.full_name(), method.name());
+            client.ready().await.unwrap();
+            let path = PathAndQuery::try_from(format!("/{call}")).unwrap();
+            let codec = tonic_prost::ProstCodec::<(), ()>::default();
+            let refused = client.unary(tonic::Request::new(()), path, codec).await;
+            let refused = refused.expect_err(&call);
+            let verb = refused.message().split('\'').nth(1).expect(&call);
+            rows.push(format!("| `{call}` | `{verb}` |"));
+        }
+    }
+    let published = include_str!("../../../docs/api.md");
+    let published = published.lines().filter(|line| line.starts_with("| `"));
+    let published: Vec<_> = published.collect();
+    assert_eq!(
+        published,
+        rows,
+        "docs/api.md should have:\n{}",
+        rows.join("\n")
+    );
+}
+
 #[tokio::test]
 async fn every_method_passes_the_gate() {
     let mut api = empty_api();

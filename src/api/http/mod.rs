@@ -13,6 +13,7 @@ mod json;
 mod json_response;
 mod json_tensor;
 mod metadata;
+mod openapi;
 mod probes;
 mod reader;
 mod repository;
@@ -37,6 +38,8 @@ use hyper::{
     service::service_fn,
 };
 
+#[cfg(test)]
+pub(super) use self::openapi::rows;
 use self::{
     answer::Reply,
     route::{Aspect, RegionVerb, Route},
@@ -166,6 +169,7 @@ async fn answer_whole(
             Aspect::Config => metadata::config(api, version),
             Aspect::Statistics => metadata::statistics(api, version),
         },
+        Route::Description => Ok(openapi::document()),
         Route::ServerMetadata => Ok(metadata::server(api)),
         Route::Probe(probe) => Ok(probes::probe(api, probe)),
         Route::Live => metadata::live(api),

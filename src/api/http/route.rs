@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum Route<'a> {
     /// One of Kubernetes' questions.
     Probe(Probe),
+    /// The OpenAPI document.
+    Description,
     ServerMetadata,
     Live,
     Ready,
@@ -97,6 +99,7 @@ impl<'a> Route<'a> {
                 Self::Trace(Cow::Borrowed(""))
             }
             (Some(""), Some("logging"), None) => Self::Logging,
+            (Some(""), Some("openapi.json"), None) => Self::Description,
             _ => return Ok(None),
         };
         Ok(Some(route))
@@ -106,7 +109,7 @@ impl<'a> Route<'a> {
     pub(super) fn verb(&self) -> Verb {
         match self {
             Self::Probe(_) | Self::Live | Self::Ready => Verb::Health,
-            Self::ServerMetadata => Verb::Metadata,
+            Self::Description | Self::ServerMetadata => Verb::Metadata,
             Self::Model { aspect, .. } => match aspect {
                 Aspect::Metadata => Verb::Metadata,
                 Aspect::Ready => Verb::Health,
@@ -132,6 +135,7 @@ impl<'a> Route<'a> {
             | Self::Unload(name)
             | Self::Trace(name) => name,
             Self::Probe(_)
+            | Self::Description
             | Self::ServerMetadata
             | Self::Live
             | Self::Ready
@@ -147,6 +151,7 @@ impl<'a> Route<'a> {
     pub(super) fn allows(&self, method: &Method) -> bool {
         match self {
             Self::Probe(_)
+            | Self::Description
             | Self::ServerMetadata
             | Self::Live
             | Self::Ready
@@ -299,6 +304,7 @@ pub(super) mod tests {
             ("/readyz", Route::Probe(Probe::Ready)),
             ("/v2", Route::ServerMetadata),
             ("/v2/", Route::ServerMetadata),
+            ("/v2/openapi.json", Route::Description),
             ("/v2/health/live", Route::Live),
             ("/v2/health/ready", Route::Ready),
             ("/v2/models/m", model("m", None, Aspect::Metadata)),
