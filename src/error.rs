@@ -1,7 +1,7 @@
 //! The one error that crosses rooms. Rooms keep their own `thiserror` enums and convert at their
 //! door; only `api::status` turns an [`ErrorKind`] into an HTTP or gRPC status.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// What went wrong, coarsely: decides the status code a client sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,7 @@ struct Inner {
     kind: ErrorKind,
     reason: &'static str,
     message: String,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -64,6 +65,7 @@ impl Error {
             kind,
             reason,
             message: message.into(),
+            retry_after: None,
             source: None,
         }))
     }
@@ -90,7 +92,20 @@ impl Error {
             kind: self.0.kind,
             reason: self.0.reason,
             message: self.0.message.clone(),
+            retry_after: self.0.retry_after,
             source: Some(source.into()),
+        }))
+    }
+
+    /// Says when the same call may succeed. Drops a cause that was attached before.
+    #[must_use]
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        Self(Arc::new(Inner {
+            kind: self.0.kind,
+            reason: self.0.reason,
+            message: self.0.message.clone(),
+            retry_after: Some(wait),
+            source: None,
         }))
     }
 
@@ -112,6 +127,11 @@ impl Error {
     /// A static key, safe as a metric label.
     pub fn reason(&self) -> &'static str {
         self.0.reason
+    }
+
+    /// How long to wait before the same call may succeed, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// The text for clients.

@@ -1,7 +1,11 @@
 //! The gate: the one place where a call is let in or turned away. Every door passes it, for what
 //! lies behind is reached only with what it gives out.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use http::{HeaderMap, HeaderName};
 
@@ -10,6 +14,7 @@ use super::{
     identity::Identity,
     limits::Limits,
     policy::Refusal,
+    quota::{Accounts, Entry, Quota},
     verb::Verb,
 };
 use crate::{
@@ -29,12 +34,25 @@ struct Guard {
     /// The header field that may carry a credential beside `authorization`.
     header: Option<HeaderName>,
     credential_byte_size: usize,
+    accounts: Accounts,
+    /// Most principals whose quotas are counted at a time.
+    principals: usize,
 }
 
 /// The proof that a call was let in.
 #[derive(Debug)]
 #[must_use = "what it admits is only admitted while it is held"]
-pub struct Permit(());
+pub struct Permit(Option<Entry>);
+
+impl Permit {
+    /// Counts a request's input against its caller's quota, once it has been read.
+    pub fn charge(&self, byte_size: usize) {
+        if let Some(entry) = &self.0 {
+            let byte_size = u64::try_from(byte_size).unwrap_or(u64::MAX);
+            entry.charge(byte_size, Instant::now());
+        }
+    }
+}
 
 impl Gate {
     /// A gate that lets everybody do everything.
@@ -60,6 +78,8 @@ impl Gate {
                 authorities: Arc::new(authorities),
                 header,
                 credential_byte_size: limits.credential_byte_size,
+                accounts: Accounts::default(),
+                principals: limits.principals,
             }),
         })
     }
@@ -74,6 +94,8 @@ impl Gate {
                 authorities,
                 header: None,
                 credential_byte_size: 0,
+                accounts: Accounts::default(),
+                principals: usize::MAX,
             }),
         }
     }
@@ -112,16 +134,21 @@ impl Gate {
     ///
     /// # Errors
     /// `Unauthenticated` for a caller without credentials, `PermissionDenied` for one with them, if
-    /// the policy does not allow the call.
+    /// the policy does not allow the call; `ResourceExhausted` if the caller's quota is used up.
     pub fn admit(&self, identity: &Identity, verb: Verb, model: &str) -> Result<Permit> {
-        self.check(identity, verb, model)?;
-        Ok(Permit(()))
+        let Some(guard) = &self.guard else {
+            return Ok(Permit(None));
+        };
+        guard
+            .decide(identity, verb, model)
+            .map_err(|refusal| refused(identity, verb, model, refusal))?;
+        guard.enter(identity, verb).map(Permit)
     }
 
     /// Whether the policy allows a call, without letting it in.
     ///
     /// # Errors
-    /// As [`Gate::admit`].
+    /// As [`Gate::admit`], but for quotas.
     pub fn check(&self, identity: &Identity, verb: Verb, model: &str) -> Result<()> {
         match &self.guard {
             None => Ok(()),
@@ -143,6 +170,22 @@ impl Gate {
 impl Guard {
     fn decide(&self, identity: &Identity, verb: Verb, model: &str) -> Result<(), Refusal> {
         self.authorities.load().policy.decide(identity, verb, model)
+    }
+
+    /// Counts a call against its caller's quota. Whether the server is alive can always be asked.
+    fn enter(&self, identity: &Identity, verb: Verb) -> Result<Option<Entry>> {
+        let quota = self.authorities.load().policy.quota(identity);
+        if quota == Quota::default() || verb == Verb::Health {
+            return Ok(None);
+        }
+        let name = match identity {
+            Identity::Anonymous => "",
+            Identity::Known(principal) => &principal.name,
+        };
+        let entry = self
+            .accounts
+            .enter(name, quota, self.principals, Instant::now());
+        entry.map(Some)
     }
 }
 
@@ -216,5 +259,19 @@ mod tests {
             "'alice' is not allowed to 'load' on model 'm\\n'"
         );
         assert!(!gate.allows(&Identity::named("alice"), Verb::Index, "m"));
+    }
+
+    #[test]
+    fn a_quota_counts_everything_but_questions_about_health() {
+        let policy = "roles:\n  all: { allow: [{ verbs: ['*'] }], quota: { requests_in_flight: 1 } }\n\
+                      authenticated: [all]\n";
+        let gate = Gate::guarded(serde_yaml::from_str(policy).unwrap());
+        let alice = Identity::named("alice");
+        let held = gate.admit(&alice, Verb::Infer, "m").unwrap();
+        let error = gate.admit(&alice, Verb::Index, "").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted);
+        assert!(gate.admit(&alice, Verb::Health, "").is_ok());
+        drop(held);
+        assert!(gate.admit(&alice, Verb::Index, "").is_ok());
     }
 }

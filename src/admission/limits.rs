@@ -20,6 +20,8 @@ pub struct Limits {
     pub header_byte_size: usize,
     /// Bytes of an API key or token.
     pub credential_byte_size: usize,
+    /// Principals whose quotas are counted at a time.
+    pub principals: usize,
     /// Inputs, and likewise outputs, that one request may name.
     pub tensors_per_request: usize,
     /// Dimensions of one tensor.
@@ -66,6 +68,7 @@ impl Default for Limits {
             json_depth: 100,
             header_byte_size: 64 << 10,
             credential_byte_size: 8 << 10,
+            principals: 10_000,
             tensors_per_request: 1024,
             dims_per_tensor: 32,
             parameters: 256,

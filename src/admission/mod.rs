@@ -2,12 +2,14 @@
 //! everything that a client controls. Knows no protocol: the doors say who calls and what for.
 
 pub mod auth;
+mod bucket;
 mod gate;
 mod identity;
 mod limits;
 mod lock;
 mod pattern;
 mod policy;
+mod quota;
 mod verb;
 
 pub use self::{
@@ -16,5 +18,6 @@ pub use self::{
     limits::Limits,
     lock::{ApiGroup, Lock, Locks, Opened},
     policy::{Policy, Refusal},
+    quota::Quota,
     verb::Verb,
 };

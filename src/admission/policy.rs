@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{
     identity::Identity,
     pattern::Pattern,
+    quota::Quota,
     verb::{Verb, VerbPattern},
 };
 
@@ -31,6 +32,8 @@ pub struct Policy {
 struct Role {
     allow: Vec<Rule>,
     deny: Vec<Rule>,
+    /// How much each holder may ask for.
+    quota: Quota,
 }
 
 /// Some verbs on some models.
@@ -65,7 +68,7 @@ impl Policy {
                 verbs,
                 models: every_model(),
             }],
-            deny: Vec::new(),
+            ..Role::default()
         };
         let (anyone, everything) = ("anyone".to_owned(), "everything".to_owned());
         Self {
@@ -101,6 +104,13 @@ impl Policy {
         } else {
             Err(Refusal::NotAllowed)
         }
+    }
+
+    /// How much `identity` may ask for: of all its roles the narrowest bounds.
+    pub fn quota(&self, identity: &Identity) -> Quota {
+        self.roles(identity)
+            .map(|role| role.quota)
+            .fold(Quota::default(), Quota::strictest)
     }
 
     /// The roles that are named but nowhere defined, each with where it is named.

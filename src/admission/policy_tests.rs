@@ -101,6 +101,22 @@ fn a_star_does_not_let_strangers_manage_the_server_but_a_verb_by_name_does() {
 }
 
 #[test]
+fn the_narrowest_quota_of_all_roles_holds() {
+    let policy: Policy = serde_yaml::from_str(
+        "roles:\n  a: { quota: { requests_per_second: 5 } }\n  \
+         b: { quota: { requests_per_second: 3, requests_in_flight: 2 } }\n\
+         authenticated: [a]\nprincipals: { 'key:x': [b] }\n",
+    )
+    .unwrap();
+    let quota = |name: &str| policy.quota(&Identity::named(name));
+    assert_eq!(quota("key:x").requests_per_second.map(u32::from), Some(3));
+    assert_eq!(quota("key:y").requests_per_second.map(u32::from), Some(5));
+    assert_eq!(policy.quota(&Identity::Anonymous), Quota::default());
+    let zero = "roles: { a: { quota: { requests_per_second: 0 } } }";
+    assert!(serde_yaml::from_str::<Policy>(zero).is_err());
+}
+
+#[test]
 fn without_a_policy_credentials_decide() {
     let policy = Policy::of_credentials();
     for verb in Verb::ALL {
@@ -155,7 +171,11 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn role() -> impl Strategy<Value = Role> {
     let rules = || prop::collection::vec(rule(), 0..3);
-    (rules(), rules()).prop_map(|(allow, deny)| Role { allow, deny })
+    (rules(), rules()).prop_map(|(allow, deny)| Role {
+        allow,
+        deny,
+        ..Role::default()
+    })
 }
 
 fn holding(roles: Vec<Role>) -> Policy {
@@ -179,8 +199,8 @@ proptest! {
         at in 0_usize..4,
     ) {
         let everything = || Rule { verbs: vec![VerbPattern::Only(verb)], models: every_model() };
-        roles.push(Role { allow: vec![everything()], deny: Vec::new() });
-        let deny = Role { allow: Vec::new(), deny: vec![everything()] };
+        roles.push(Role { allow: vec![everything()], ..Role::default() });
+        let deny = Role { deny: vec![everything()], ..Role::default() };
         roles.insert(at.min(roles.len()), deny);
         for model in ["", "a", "b"] {
             let decision = holding(roles.clone()).decide(&Identity::named("x"), verb, model);

@@ -212,6 +212,11 @@ impl Deref for Admitted<'_> {
 }
 
 impl Admitted<'_> {
+    /// Counts a request's input against the caller's quota.
+    pub(super) fn charge(&self, byte_size: usize) {
+        self.permit.charge(byte_size);
+    }
+
     /// The name of the model that the act is about, as the client wrote it.
     pub(super) fn model(&self) -> &str {
         self.model

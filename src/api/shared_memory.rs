@@ -139,6 +139,9 @@ impl InferRequest {
         if !shared.inputs.is_empty() {
             self.attach_inputs(api, shared.inputs).await?;
         }
+        let inputs = self.inputs.iter();
+        let byte_sizes = inputs.map(|input| input.tensor.data.byte_size());
+        api.charge(byte_sizes.fold(0, usize::saturating_add));
         if shared.outputs.is_empty() {
             return Ok(Destinations::default());
         }

@@ -3,13 +3,15 @@
 //! "unavailable", is "too many requests" here, so that nobody takes the server for broken.
 
 use hyper::StatusCode;
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 
 use crate::error::{Error, ErrorKind};
 
 /// The reason of an error that means "this body is larger than the limit".
 pub(super) const TOO_LARGE: &str = "request_too_large";
 
+/// The metadata that tells gRPC clients when to try again (gRFC A6), in milliseconds.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// Characters of a message in a gRPC status.
 const MAX_MESSAGE: usize = 2048;
 
@@ -56,7 +58,12 @@ fn grpc_code(kind: ErrorKind) -> Code {
 pub(super) fn grpc(error: &Error) -> Status {
     // The message travels in a header field, and clients refuse large ones.
     let message: String = error.message().chars().take(MAX_MESSAGE).collect();
-    Status::new(grpc_code(error.kind()), message)
+    let mut status = Status::new(grpc_code(error.kind()), message);
+    if let Some(wait) = error.retry_after() {
+        let milliseconds = MetadataValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        status.metadata_mut().insert(PUSHBACK, milliseconds);
+    }
+    status
 }
 
 #[cfg(test)]
@@ -85,6 +92,14 @@ mod tests {
             assert_eq!(grpc(&error).code(), code, "{kind:?}");
             assert_eq!(grpc(&error).message(), "why");
         }
+    }
+
+    #[test]
+    fn clients_are_told_when_to_come_again() {
+        let wait = std::time::Duration::from_millis(1500);
+        let error = Error::resource_exhausted("test", "why").with_retry_after(wait);
+        let status = grpc(&error);
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "1500");
     }
 
     #[test]

@@ -213,3 +213,53 @@ fn a_key_of_ones_own_is_hashed_without_being_shown() {
     );
     assert!(!entry.contains(key));
 }
+
+#[test]
+fn who_asks_for_too_much_is_told_when_to_come_again() {
+    let (files, repository) = (Files::new(), repository());
+    let (greedy, greedy_entry) = new_key("greedy", &["slow"]);
+    let (large, large_entry) = new_key("large", &["narrow"]);
+    let (free, free_entry) = new_key("free", &[]);
+    let keys = files.write(
+        "keys.yaml",
+        &format!("keys:\n{greedy_entry}{large_entry}{free_entry}"),
+    );
+    let policy = files.write(
+        "policy.yaml",
+        "roles:\n  user: { allow: [{ verbs: [infer, health] }] }\n  \
+         slow: { quota: { requests_per_second: 1, request_burst: 2 } }\n  \
+         narrow: { quota: { input_bytes_per_second: 1 } }\n\
+         authenticated: [user]\n",
+    );
+    let flags = ["--auth-keys", &keys, "--auth-policy", &policy];
+    let server = Server::start_plain(repository.path(), &flags);
+    let infer = |key: &str| ask_as(key, server.http, "/v2/models/open/infer", INFER);
+    let statuses = [(); 4].map(|()| infer(&greedy).status);
+    assert!(
+        statuses[..2] == [200, 200] && statuses.contains(&429),
+        "{statuses:?}"
+    );
+    let answer = infer(&greedy);
+    if answer.status == 429 {
+        assert!(
+            answer.text().contains("1 requests a second"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    // Eight bytes at one a second: the next request has to wait for seven.
+    assert_eq!(infer(&large).status, 200);
+    let answer = infer(&large);
+    assert_eq!(answer.status, 429, "{}", answer.text());
+    let wait: u64 = answer
+        .header("retry-after")
+        .expect("a time")
+        .parse()
+        .expect("seconds");
+    assert!((5..=8).contains(&wait), "{wait}");
+    assert!([(); 9].iter().all(|()| infer(&free).status == 200));
+    let health = ask_as(&greedy, server.http, "/v2/health/live", "");
+    assert_eq!(health.status, 200);
+    server.stop();
+}

@@ -138,6 +138,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         credential_byte_size: 0,
+        principals: 0,
         classes_per_output: 1,
         request_byte_size: usize::MAX,
         decompressed_byte_size: usize::MAX,

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use hyper::{
     Response, StatusCode,
     body::{Body, Frame, SizeHint},
-    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 
 use super::{generate::Events, json_response::push_string};
@@ -130,6 +132,11 @@ pub(in crate::api) fn error(error: &Error) -> Response<Chunks> {
     if error.kind() == ErrorKind::Unauthenticated {
         let bearer = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+    }
+    if let Some(wait) = error.retry_after() {
+        // Whole seconds, and not before the time.
+        let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+        response.headers_mut().insert(RETRY_AFTER, seconds);
     }
     response
 }
