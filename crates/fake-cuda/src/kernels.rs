@@ -1,7 +1,7 @@
 //! Kernels, emulated on the CPU by their entry name.
 //!
 //! To add one: write a function that reads its arguments and memory from a [`Launch`] and writes its
-//! results, and give it a line in [`KERNELS`] with the sizes of its parameters in bytes. Memory is
+//! results, and give it a line in `KERNELS` with the sizes of its parameters in bytes. Memory is
 //! read and written by copies through [`Launch::read`] and [`Launch::write`], which check that a span
 //! lies inside its allocation, as the hardware would.
 
