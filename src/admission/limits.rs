@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Bytes of one request, whole. The default is the most that gRPC can carry.
     pub request_byte_size: usize,
+    /// Bytes that all requests in flight, over all connections, may hold together with their answers.
+    pub in_flight_byte_size: usize,
+    /// Bytes of one answer.
+    pub response_byte_size: usize,
+    /// Pieces of less than 512 bytes in which one request body may arrive.
+    pub small_chunks_per_body: usize,
     /// Bytes that a compressed request may have once it is decompressed.
     pub decompressed_byte_size: usize,
     /// How many times as large as before a request may become by decompression, beyond 1 MiB.
@@ -32,6 +38,8 @@ pub struct Limits {
     pub classes_per_output: usize,
     /// Bytes of one name, id or string parameter.
     pub text_byte_size: usize,
+    /// Connections that are open at the same time, of each front door.
+    pub connections: usize,
     /// Streams (requests in flight) on one HTTP/2 connection.
     pub streams_per_connection: u32,
     /// Requests in flight on one `ModelStreamInfer` stream; with more, it is not read.
@@ -62,6 +70,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             request_byte_size: 0x7fff_ffff,
+            in_flight_byte_size: 4 << 30,
+            response_byte_size: 0x7fff_ffff,
+            small_chunks_per_body: 65536,
             decompressed_byte_size: 64 << 20,
             decompression_ratio: 256,
             json_byte_size: 64 << 20,
@@ -74,6 +85,7 @@ impl Default for Limits {
             parameters: 256,
             classes_per_output: 1_000_000,
             text_byte_size: 64 << 10,
+            connections: 16384,
             streams_per_connection: 1024,
             requests_per_stream: 1024,
             stream_byte_size: 1 << 30,
@@ -86,5 +98,22 @@ impl Default for Limits {
             config_byte_size: 4 << 20,
             load_file_byte_size: 512 << 20,
         }
+    }
+}
+
+impl Limits {
+    /// Checks what concerns more than one limit.
+    ///
+    /// # Errors
+    /// One sentence that names the settings.
+    pub fn check(&self) -> Result<(), String> {
+        if self.in_flight_byte_size < self.request_byte_size {
+            return Err(format!(
+                "limits.in_flight_byte_size ({}) is less than limits.request_byte_size ({}): a \
+                 request of that size would never fit",
+                self.in_flight_byte_size, self.request_byte_size
+            ));
+        }
+        Ok(())
     }
 }

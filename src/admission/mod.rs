@@ -3,6 +3,7 @@
 
 pub mod auth;
 mod bucket;
+mod budget;
 mod gate;
 mod identity;
 mod limits;
@@ -13,6 +14,7 @@ mod quota;
 mod verb;
 
 pub use self::{
+    budget::{Budget, Charge, NO_ROOM},
     gate::{Gate, Permit},
     identity::{Identity, Principal},
     limits::Limits,

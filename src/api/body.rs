@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::{Readiness, Stage, status::TOO_LARGE};
 use crate::{
+    admission::Charge,
     error::{Error, Result},
     trace::Sending,
 };
@@ -29,15 +30,23 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const FIRST_RESERVATION: usize = 1 << 20;
 /// How often it is looked at whether a body still arrives.
 const STALL_TICK: Duration = Duration::from_millis(500);
+/// Pieces below this are counted: each costs as much as a large one.
+const SMALL_CHUNK: usize = 512;
 /// How long the rest of a body that nobody wants may take.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
-/// Reads a body whole. One that arrives in one piece is not copied.
+/// Reads a body whole, its bytes held by `charge`. One that arrives in one piece is not copied.
 ///
 /// # Errors
-/// Reason [`TOO_LARGE`] if it has, or announces, more than `limit` bytes; `Cancelled` if the client
-/// goes away or breaks the transfer.
-pub(super) async fn read<B>(body: B, limit: usize, patience: &Patience<'_>) -> Result<Bytes>
+/// Reason [`TOO_LARGE`] if it has, or announces, more than `limit` bytes; as [`Charge::grow`];
+/// `InvalidArgument` if it arrives in too many small pieces; `Cancelled` if the client goes away or
+/// breaks the transfer.
+pub(super) async fn read<B>(
+    body: B,
+    limit: usize,
+    patience: &Patience<'_>,
+    charge: &mut Charge,
+) -> Result<Bytes>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
@@ -48,7 +57,7 @@ where
     if let Some(length) = announced {
         within_limit(length, limit)?;
     }
-    read_announced(body, limit, patience, |_| announced).await
+    read_announced(body, limit, patience, charge, |_| announced).await
 }
 
 /// As [`read`], for a body whose beginning tells its length.
@@ -59,6 +68,7 @@ pub(super) async fn read_announced<B>(
     mut body: B,
     limit: usize,
     patience: &Patience<'_>,
+    charge: &mut Charge,
     announced: impl FnOnce(&[u8]) -> Option<usize>,
 ) -> Result<Bytes>
 where
@@ -70,6 +80,7 @@ where
     within_limit(first.len(), limit)?;
     let announced = announced(&first);
     within_limit(announced.unwrap_or(0), limit)?;
+    charge.grow(first.len())?;
     if body.is_end_stream() {
         return Ok(first);
     }
@@ -78,14 +89,22 @@ where
     };
     let mut whole = BytesMut::new();
     append(&mut whole, &first, announced, limit)?;
-    append(&mut whole, &second, announced, limit)?;
-    while let Some(chunk) = patience.next_chunk(&mut body).await? {
+    let mut next = Some(second);
+    let mut small_chunks = usize::from(first.len() < SMALL_CHUNK);
+    while let Some(chunk) = next {
+        small_chunks += usize::from(chunk.len() < SMALL_CHUNK);
+        if small_chunks > patience.small_chunks {
+            return Err(too_many_chunks(patience.small_chunks));
+        }
+        charge.grow(chunk.len())?;
         append(&mut whole, &chunk, announced, limit)?;
+        next = patience.next_chunk(&mut body).await?;
     }
     Ok(whole.freeze())
 }
 
-/// Appends `chunk`, growing by doubling but never past the announced length.
+/// Appends `chunk`, growing by doubling but never past the announced length. What was announced is
+/// grown into faster: what is not written to takes no memory, and each growth is a copy.
 pub(super) fn append(
     whole: &mut BytesMut,
     chunk: &[u8],
@@ -95,10 +114,11 @@ pub(super) fn append(
     let length = whole.len().saturating_add(chunk.len());
     within_limit(length, limit)?;
     if length > whole.capacity() {
-        let doubled = length.max(whole.capacity().saturating_mul(2));
-        let capacity = doubled
+        let factor = if announced.is_some() { 8 } else { 2 };
+        let grown = whole.capacity().saturating_mul(factor);
+        let capacity = grown
             .max(FIRST_RESERVATION)
-            .min(announced.unwrap_or(doubled))
+            .min(announced.unwrap_or(usize::MAX))
             .max(length);
         whole.reserve(capacity - whole.len());
     }
@@ -106,11 +126,23 @@ pub(super) fn append(
     Ok(())
 }
 
-/// How long a body may stop arriving.
+fn too_many_chunks(limit: usize) -> Error {
+    Error::invalid_argument(
+        "small_chunks",
+        format!(
+            "the request body arrives in more than {limit} pieces of less than {SMALL_CHUNK} bytes, \
+             send larger ones"
+        ),
+    )
+}
+
+/// How long a body may stop arriving, and how small its pieces may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience<'a> {
     /// While the server runs.
     pub(super) stall: Duration,
+    /// How many small pieces it may have.
+    pub(super) small_chunks: usize,
     /// Once it is exiting, a client that stopped in the middle is not waited for.
     pub(super) readiness: &'a Readiness,
 }
@@ -190,13 +222,29 @@ pub(super) fn within_limit(length: usize, limit: usize) -> Result<()> {
     ))
 }
 
+/// Checks an answer's bytes against their limit.
+///
+/// # Errors
+/// `InvalidArgument`, as the request asks for too much.
+pub(super) fn answer_within(byte_size: usize, limit: usize) -> Result<()> {
+    if byte_size <= limit {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(
+        "response_too_large",
+        format!("response of {byte_size} bytes exceeds the limit of {limit} bytes"),
+    ))
+}
+
 /// An answer's body: some pieces, sent one after the other without joining them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Chunks {
     chunks: SmallVec<[Bytes; 3]>,
     next: usize,
     /// Dropped when all of it has been handed to the transport.
     sending: Option<Arc<Sending>>,
+    /// What the request and its answer hold until the answer is written.
+    charge: Option<Charge>,
 }
 
 impl Chunks {
@@ -210,12 +258,28 @@ impl Chunks {
                 .collect(),
             next: 0,
             sending: None,
+            charge: None,
         }
     }
 
     /// Keeps `sending` until the body has been sent.
     pub(super) fn watch(&mut self, sending: Sending) {
         self.sending = Some(Arc::new(sending));
+    }
+
+    /// Has `charge` hold these bytes too, until they are written.
+    ///
+    /// # Errors
+    /// As [`Charge::grow`].
+    pub(super) fn hold(&mut self, mut charge: Charge) -> Result<()> {
+        charge.grow(usize::try_from(self.byte_size()).unwrap_or(usize::MAX))?;
+        self.charge = Some(charge);
+        Ok(())
+    }
+
+    /// The same bytes once more, without a copy.
+    pub(super) fn share(&self) -> Self {
+        Self::new(self.chunks.iter().skip(self.next).cloned())
     }
 
     /// What is still to be sent.
@@ -271,9 +335,16 @@ impl Body for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::StreamBody;
 
     use super::*;
+    use crate::admission::{Budget, NO_ROOM};
+
+    fn charge() -> Charge {
+        Arc::new(Budget::new(usize::MAX)).charge()
+    }
 
     /// A body of one piece that then stops arriving.
     fn stalled() -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
@@ -302,15 +373,20 @@ mod tests {
         let readiness = Readiness::default();
         let patience = Patience {
             stall: Duration::from_secs(60),
+            small_chunks: usize::MAX,
             readiness: &readiness,
         };
         let waited = |begin: tokio::time::Instant| begin.elapsed().as_secs();
         let begin = tokio::time::Instant::now();
-        let error = read(stalled(), 100, &patience).await.unwrap_err();
+        let error = read(stalled(), 100, &patience, &mut charge())
+            .await
+            .unwrap_err();
         assert_eq!((error.reason(), waited(begin)), ("body_stalled", 60));
         readiness.set(Stage::Exiting);
         let begin = tokio::time::Instant::now();
-        let error = read(stalled(), 100, &patience).await.unwrap_err();
+        let error = read(stalled(), 100, &patience, &mut charge())
+            .await
+            .unwrap_err();
         assert_eq!((error.reason(), waited(begin)), ("body_stalled", 0));
         assert!(!patience.discard(&mut stalled(), 100).await);
         assert!(
@@ -323,6 +399,41 @@ mod tests {
                 .discard(&mut Chunks::new([Bytes::from("abc")]), 2)
                 .await
         );
+    }
+
+    #[tokio::test]
+    async fn bodies_are_charged_as_they_arrive_and_small_pieces_are_counted() {
+        let readiness = Readiness::default();
+        let patience = Patience {
+            stall: Duration::from_secs(60),
+            small_chunks: 2,
+            readiness: &readiness,
+        };
+        let body = |pieces: &[usize]| {
+            let pieces = pieces.iter().map(|&size| Bytes::from(vec![7; size]));
+            Chunks::new(pieces)
+        };
+        let budget = Arc::new(Budget::new(1500));
+        for (pieces, reason) in [
+            (&[600, 600, 300][..], None),
+            (&[1, 1], None),
+            (&[512, 1, 511, 476], Some("small_chunks")),
+            (&[512, 511, 477], None),
+            (&[1, 1, 1], Some("small_chunks")),
+            (&[600, 600, 301], Some(NO_ROOM)),
+            (&[1501], Some(NO_ROOM)),
+        ] {
+            let mut charge = budget.charge();
+            let read = read_announced(body(pieces), 5000, &patience, &mut charge, |_| None).await;
+            assert_eq!(read.err().map(|error| error.reason()), reason, "{pieces:?}");
+        }
+        assert_eq!(budget.used(), 0);
+        let mut answer = body(&[600, 600]);
+        answer.hold(budget.charge()).unwrap();
+        assert_eq!(budget.used(), 1200);
+        assert!(body(&[301]).hold(budget.charge()).is_err());
+        drop(answer);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use super::{body::Chunks, status::TOO_LARGE};
 use crate::{
-    admission::Limits,
+    admission::{Charge, Limits},
     error::{Error, Result},
 };
 
@@ -99,19 +99,24 @@ impl Encoding {
         }
     }
 
-    /// What `body` was before it was compressed.
+    /// What `body` was before it was compressed; `charge` holds it.
     ///
     /// # Errors
-    /// Reason [`TOO_LARGE`] beyond the limits on decompressed bytes and on their ratio;
+    /// Reason [`TOO_LARGE`] beyond the limits on decompressed bytes and on their ratio; as
+    /// [`Charge::grow`];
     /// `InvalidArgument` for a body that is not in this encoding, not whole, or followed by something
     /// else.
-    pub(super) async fn decompress(self, body: Bytes, limits: &Limits) -> Result<Bytes> {
-        let bounds = Bounds::new(body.len(), limits);
-        let decompressed = spawn_blocking(move || self.inflate(&body, bounds));
-        decompressed
-            .await
-            .unwrap_or_else(|_| Err(stopped()))
-            .map(Bytes::from)
+    pub(super) async fn decompress(
+        self,
+        body: Bytes,
+        limits: &Limits,
+        charge: &mut Charge,
+    ) -> Result<Bytes> {
+        let whole = Bounded::new(Bounds::new(body.len(), limits), charge.another());
+        let decompressed = spawn_blocking(move || self.inflate(&body, whole));
+        let whole = decompressed.await.unwrap_or_else(|_| Err(stopped()))?;
+        charge.absorb(whole.charge);
+        Ok(whole.bytes.into())
     }
 
     /// `body` compressed.
@@ -127,10 +132,10 @@ impl Encoding {
             .unwrap_or_else(|_| Err(stopped()))
     }
 
-    fn inflate(self, body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
+    fn inflate(self, body: &[u8], whole: Bounded) -> Result<Bounded> {
         match self {
-            Self::Gzip => inflate_gzip(body, bounds),
-            Self::Deflate => inflate_zlib(body, bounds),
+            Self::Gzip => inflate_gzip(body, whole),
+            Self::Deflate => inflate_zlib(body, whole),
         }
         .map_err(|error| {
             error.prefixed(format_args!(
@@ -165,9 +170,8 @@ fn write_all<W: std::io::Write>(mut writer: W, body: Chunks) -> std::io::Result<
 }
 
 /// One member, whose checksum and length are verified.
-fn inflate_gzip(mut body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
+fn inflate_gzip(mut body: &[u8], mut whole: Bounded) -> Result<Bounded> {
     let mut decoder = GzDecoder::new(&mut body);
-    let mut whole = Bounded::new(bounds);
     let mut piece = [0; PIECE_BYTE_SIZE];
     loop {
         let count = decoder.read(&mut piece).map_err(|error| corrupt(&error))?;
@@ -177,13 +181,12 @@ fn inflate_gzip(mut body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
         whole.push(read)?;
     }
     refuse_rest(body.len())?;
-    Ok(whole.bytes)
+    Ok(whole)
 }
 
 /// The reader of the library takes a stream that is cut short for whole, so this asks for the end.
-fn inflate_zlib(body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
+fn inflate_zlib(body: &[u8], mut whole: Bounded) -> Result<Bounded> {
     let mut state = Decompress::new(true);
-    let mut whole = Bounded::new(bounds);
     let mut piece = [0; PIECE_BYTE_SIZE];
     let mut rest = body;
     loop {
@@ -202,7 +205,7 @@ fn inflate_zlib(body: &[u8], bounds: Bounds) -> Result<Vec<u8>> {
         }
     }
     refuse_rest(rest.len())?;
-    Ok(whole.bytes)
+    Ok(whole)
 }
 
 fn difference(after: u64, before: u64) -> usize {
@@ -246,13 +249,16 @@ impl Bounds {
 struct Bounded {
     bytes: Vec<u8>,
     bounds: Bounds,
+    /// Holds what `bytes` has room for.
+    charge: Charge,
 }
 
 impl Bounded {
-    fn new(bounds: Bounds) -> Self {
+    fn new(bounds: Bounds, charge: Charge) -> Self {
         Self {
             bytes: Vec::new(),
             bounds,
+            charge,
         }
     }
 
@@ -267,6 +273,7 @@ impl Bounded {
                 .saturating_mul(2)
                 .min(most)
                 .max(byte_size);
+            self.charge.grow(capacity - self.bytes.capacity())?;
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(piece);
@@ -291,12 +298,21 @@ fn stopped() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{
+        admission::{Budget, NO_ROOM},
+        error::ErrorKind,
+    };
 
     const BOTH: [Encoding; 2] = [Encoding::Gzip, Encoding::Deflate];
+
+    fn charge(limit: usize) -> Charge {
+        Arc::new(Budget::new(limit)).charge()
+    }
 
     fn compressed(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
         let body = Chunks::from(Bytes::copy_from_slice(bytes));
@@ -312,7 +328,8 @@ mod tests {
     }
 
     fn inflate(encoding: Encoding, body: &[u8], limits: &Limits) -> Result<Vec<u8>> {
-        encoding.inflate(body, Bounds::new(body.len(), limits))
+        let whole = Bounded::new(Bounds::new(body.len(), limits), charge(usize::MAX));
+        encoding.inflate(body, whole).map(|whole| whole.bytes)
     }
 
     #[test]
@@ -325,12 +342,23 @@ mod tests {
                 assert_eq!(error.reason(), TOO_LARGE, "{error}");
                 assert!(error.message().contains("exceed the limit of"), "{error}");
             }
-            let mut whole = Bounded::new(Bounds::new(bomb.len(), &limits(100_000, 2000)));
+            let bounds = Bounds::new(bomb.len(), &limits(100_000, 2000));
+            let mut whole = Bounded::new(bounds, charge(100_000));
             while whole.push(&[0; 1000]).is_ok() {}
             assert_eq!(
                 (whole.bytes.len(), whole.bytes.capacity()),
                 (100_000, 100_000)
             );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_other_requests_is_refused_while_it_grows() {
+        for encoding in BOTH {
+            let body = compressed(encoding, &[0; 100_000]);
+            let bounds = Bounds::new(body.len(), &Limits::default());
+            let refused = encoding.inflate(&body, Bounded::new(bounds, charge(99_999)));
+            assert_eq!(refused.err().map(|error| error.reason()), Some(NO_ROOM));
         }
     }
 
@@ -378,7 +406,10 @@ mod tests {
             let bytes = vec![7; INLINE_BYTE_SIZE + 1];
             let body = Chunks::new([Bytes::from(bytes.clone()), Bytes::from_static(b"x")]);
             let sent = encoding.compress(body, Level::fast()).await.unwrap();
-            let got = encoding.decompress(sent, &Limits::default()).await.unwrap();
+            let mut charge = charge(usize::MAX);
+            let limits = Limits::default();
+            let got = encoding.decompress(sent, &limits, &mut charge).await;
+            let got = got.unwrap();
             assert_eq!(got, [&bytes[..], b"x"].concat());
         }
     }

@@ -25,7 +25,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use super::{
@@ -102,21 +102,28 @@ pub(super) struct Ending {
     pub(super) idle_limit: Option<Duration>,
 }
 
-/// Serves every connection that comes in at `port`, until `shutdown`. Then accepts no more, lets
+/// Serves every connection that comes in at `port`, at most `limit` at the same time, until
+/// `shutdown`; those that are too many are closed at once. Then accepts no more, lets
 /// requests in flight finish, closes idle connections, and returns when all are gone. `connect`
 /// makes a conversation of a connection and of who its client's certificate stands for; it counts
 /// its requests with what it is given.
 pub(super) async fn serve<C>(
     port: Port,
     ending: Ending,
+    limit: usize,
     shutdown: impl Future<Output = ()>,
     connect: impl Fn(TokioIo<Stream>, InFlight, Identity) -> C,
 ) where
     C: Conversation + Send + 'static,
 {
     let (stop, stopped) = watch::channel(());
+    let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     let begin = |stream: Stream, identity| {
-        let in_flight = InFlight::default();
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::debug!(limit, "too many connections, one is closed");
+            return;
+        };
+        let in_flight = InFlight::new(place);
         let conversation = connect(TokioIo::new(stream), in_flight.clone(), identity);
         tokio::spawn(converse(conversation, in_flight, ending, stopped.clone()));
     };
@@ -231,9 +238,19 @@ struct Counts {
     ended: AtomicUsize,
     /// Whether answers say that the connection is closed after them.
     closing: AtomicBool,
+    /// The connection's place among those that may be open.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl InFlight {
+    /// No request yet, on a connection that has this place.
+    fn new(place: OwnedSemaphorePermit) -> Self {
+        Self(Arc::new(Counts {
+            _place: Some(place),
+            ..Counts::default()
+        }))
+    }
+
     /// Answers one request with `respond`, and counts it until its answer's body is gone.
     pub(super) async fn count<B>(
         self,

@@ -36,7 +36,7 @@ pub use self::{
     request::{InferRequest, OutputFormats},
 };
 use crate::{
-    admission::{Gate, Limits},
+    admission::{Budget, Gate, Limits},
     error::{Error, Result},
 };
 
@@ -53,6 +53,8 @@ pub struct Api {
     pub grpc_headers: HeaderRules,
     /// Bounds on what clients may send.
     pub limits: Limits,
+    /// The bytes that requests in flight share.
+    pub budget: Arc<Budget>,
     /// How answers over gRPC are compressed.
     pub grpc_compression: ResponseCompression,
     /// How far the server is in its own life; shared with whoever runs it.
@@ -82,6 +84,7 @@ impl Api {
     fn patience(&self) -> Patience<'_> {
         Patience {
             stall: Duration::from_secs(self.limits.body_timeout_seconds),
+            small_chunks: self.limits.small_chunks_per_body,
             readiness: &self.readiness,
         }
     }
@@ -158,6 +161,7 @@ pub(crate) mod tests {
             http_headers: HeaderRules::default(),
             grpc_headers: HeaderRules::default(),
             limits: Limits::default(),
+            budget: Arc::new(Budget::new(usize::MAX)),
             grpc_compression: ResponseCompression::default(),
             readiness,
             strict_readiness: true,

@@ -5,6 +5,7 @@ use tokio::task::spawn_blocking;
 
 use super::{InferRequest, admit::Admitted, classification::Classification, status::TOO_LARGE};
 use crate::{
+    admission::Charge,
     error::{Error, Result},
     inference::{Parameter, Response},
     shared_memory::{Reference, Span},
@@ -122,7 +123,11 @@ impl PlaceParameters {
 
 /// Where a request's outputs go. Holds the regions, whatever becomes of their names.
 #[derive(Debug, Default)]
-pub(super) struct Destinations(Vec<(usize, Span)>);
+pub(super) struct Destinations {
+    spans: Vec<(usize, Span)>,
+    /// Holds the inputs' bytes while the request is under way.
+    _charge: Option<Charge>,
+}
 
 /// Which outputs of an answer are in shared memory instead of in the answer.
 #[derive(Debug, Default)]
@@ -132,34 +137,31 @@ impl InferRequest {
     /// Reads the inputs that are in shared memory, and finds the memory that outputs go to.
     ///
     /// # Errors
-    /// As [`Regions::find`](crate::shared_memory::Regions::find) and [`Span::read`];
+    /// As [`Regions::find`](crate::shared_memory::Regions::find), [`Span::read`] and [`Charge::grow`];
     /// `ResourceExhausted` if the inputs are together larger than a request may be.
     pub(super) async fn attach(&mut self, api: &Admitted<'_>) -> Result<Destinations> {
         let shared = std::mem::take(&mut self.shared);
+        let mut destinations = Destinations::default();
         if !shared.inputs.is_empty() {
-            self.attach_inputs(api, shared.inputs).await?;
+            destinations._charge = Some(self.attach_inputs(api, shared.inputs).await?);
         }
         let inputs = self.inputs.iter();
         let byte_sizes = inputs.map(|input| input.tensor.data.byte_size());
         api.charge(byte_sizes.fold(0, usize::saturating_add));
-        if shared.outputs.is_empty() {
-            return Ok(Destinations::default());
+        if !shared.outputs.is_empty() {
+            let regions = api.regions()?;
+            let find = |(index, reference)| Ok((index, regions.find(reference)?));
+            let spans = shared.outputs.into_iter().map(find);
+            destinations.spans = spans.collect::<Result<_>>()?;
         }
-        let regions = api.regions()?;
-        let find = |(index, reference)| Ok((index, regions.find(reference)?));
-        shared
-            .outputs
-            .into_iter()
-            .map(find)
-            .collect::<Result<_>>()
-            .map(Destinations)
+        Ok(destinations)
     }
 
     async fn attach_inputs(
         &mut self,
         api: &Admitted<'_>,
         inputs: Vec<(usize, Reference)>,
-    ) -> Result<()> {
+    ) -> Result<Charge> {
         let (regions, limit) = (api.regions()?, api.limits.request_byte_size);
         let sent = self
             .inputs
@@ -178,20 +180,22 @@ impl InferRequest {
                 format!("inputs of {total} bytes exceed the limit of {limit} bytes for a request"),
             ));
         }
+        let mut charge = api.budget.charge();
         for (index, span) in spans {
+            charge.grow(span.byte_size())?;
             let data = read(span).await?;
             if let Some(input) = self.inputs.get_mut(index) {
                 input.tensor.data = data;
             }
         }
-        Ok(())
+        Ok(charge)
     }
 }
 
 impl Destinations {
     /// Whether no output goes to shared memory.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.spans.is_empty()
     }
 
     /// Writes each output of `response` that goes to shared memory.
@@ -200,8 +204,8 @@ impl Destinations {
     /// `Internal`, as in Triton, for an output that is larger than what the client set aside; as
     /// [`Span::write`].
     pub(super) async fn store(&self, response: &Response) -> Result<StoredOutputs> {
-        let mut stored = Vec::with_capacity(self.0.len());
-        for (index, span) in &self.0 {
+        let mut stored = Vec::with_capacity(self.spans.len());
+        for (index, span) in &self.spans {
             let Some(output) = response.outputs.get(*index) else {
                 continue;
             };

@@ -190,7 +190,7 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        self.limits.check()
     }
 
     /// How long requests in flight have to finish after SIGTERM.

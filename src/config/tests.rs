@@ -64,6 +64,21 @@ fn a_mistyped_value_is_named_with_its_place() {
 }
 
 #[test]
+fn one_request_must_fit_what_all_may_hold() {
+    let mut config = Config::default();
+    config.limits.in_flight_byte_size = 100;
+    config.limits.request_byte_size = 101;
+    assert!(
+        config
+            .check()
+            .unwrap_err()
+            .contains("in_flight_byte_size (100)")
+    );
+    config.limits.request_byte_size = 100;
+    assert_eq!(config.check(), Ok(()));
+}
+
+#[test]
 fn two_doors_cannot_share_a_port_unless_it_is_chosen_freely() {
     let mut config = Config::default();
     config.grpc.port = 8000;

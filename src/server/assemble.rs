@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 
 use crate::{
-    admission::Gate,
+    admission::{Budget, Gate},
     api::{Api, HeaderRules, Interior, Readiness},
     backend::{
         BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, repeat::Repeat,
@@ -68,6 +68,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         grpc_headers: HeaderRules::grpc(&config.grpc_headers)
             .map_err(|why| anyhow!("grpc_headers: {why}"))?,
         limits: config.limits.clone(),
+        budget: Arc::new(Budget::new(config.limits.in_flight_byte_size)),
         grpc_compression: config.grpc_response_compression,
         readiness: Arc::new(Readiness::default()),
         strict_readiness: config.strict_readiness,

@@ -5,7 +5,7 @@ use hyper::HeaderMap;
 
 use super::unary::PREFIX_BYTE_SIZE;
 use crate::{
-    admission::Limits,
+    admission::{Charge, Limits},
     api::{
         ResponseCompression,
         body::Chunks,
@@ -72,10 +72,11 @@ pub(super) async fn unpack(
     message: Bytes,
     encoding: Option<Encoding>,
     limits: &Limits,
+    charge: &mut Charge,
 ) -> Result<Bytes> {
     match encoding {
         _ if !is_compressed => Ok(message),
-        Some(encoding) => encoding.decompress(message, limits).await,
+        Some(encoding) => encoding.decompress(message, limits, charge).await,
         None => Err(Error::invalid_argument(
             UNSUPPORTED,
             "the message is marked as compressed, but grpc-encoding names no encoding",
@@ -123,10 +124,12 @@ pub(super) async fn pack(chunks: Chunks, encoding: Encoding, level: Level) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{admission::Budget, error::ErrorKind};
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -166,18 +169,19 @@ mod tests {
             Bytes::from_static(b"def"),
         ]);
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
-            let answer = pack(chunks.clone(), encoding, Level::fast()).await.unwrap();
+            let answer = pack(chunks.share(), encoding, Level::fast()).await.unwrap();
             let mut sent = answer.chunks.collect().await.unwrap().to_bytes();
             let prefix = sent.split_to(PREFIX_BYTE_SIZE);
             assert_eq!(prefix[0], 1);
             assert_eq!(usize::from(prefix[4]), sent.len());
             let limits = Limits::default();
-            let message = unpack(true, sent.clone(), Some(encoding), &limits);
+            let mut charge = Arc::new(Budget::new(usize::MAX)).charge();
+            let message = unpack(true, sent.clone(), Some(encoding), &limits, &mut charge);
             assert_eq!(message.await.unwrap(), "abcdef");
-            let untouched = unpack(false, sent.clone(), Some(encoding), &limits);
+            let untouched = unpack(false, sent.clone(), Some(encoding), &limits, &mut charge);
             assert_eq!(untouched.await.unwrap(), sent);
-            let unnamed = unpack(true, sent, None, &limits).await.unwrap_err();
-            assert_eq!(unnamed.kind(), ErrorKind::InvalidArgument);
+            let unnamed = unpack(true, sent, None, &limits, &mut charge).await;
+            assert_eq!(unnamed.unwrap_err().kind(), ErrorKind::InvalidArgument);
         }
     }
 }

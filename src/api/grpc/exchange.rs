@@ -7,10 +7,10 @@ use bytes::Bytes;
 use super::{
     encoding,
     infer::{read, write},
-    unary::{Envelope, RESPONSE_BYTE_SIZE, decode, encode, encode_plain},
+    unary::{Envelope, decode, encode, encode_plain},
 };
 use crate::{
-    admission::Verb,
+    admission::{Charge, Verb},
     api::{
         admit::Caller,
         answers::{Answer, Answers},
@@ -38,6 +38,8 @@ pub(super) struct Exchange {
     /// How responses are compressed, if they are.
     packing: Option<(Encoding, Level)>,
     watched: Watched,
+    /// Holds the request's bytes.
+    charge: Charge,
 }
 
 /// What of a request goes back with what is not a response of its model.
@@ -89,12 +91,19 @@ impl Exchange {
         is_compressed: bool,
         message: Bytes,
         encodings: Encodings,
+        mut charge: Charge,
     ) -> Beginning {
         Box::pin(async move {
             let limits = &caller.limits;
             let mut watched = Watched::new(&trace::GRPC, &caller);
-            let message =
-                encoding::unpack(is_compressed, message, encodings.requests, limits).await?;
+            let message = encoding::unpack(
+                is_compressed,
+                message,
+                encodings.requests,
+                limits,
+                &mut charge,
+            )
+            .await?;
             let byte_size = message.len();
             let message = decode(message, limits)?;
             let request = Heading {
@@ -110,6 +119,7 @@ impl Exchange {
                     byte_size,
                     packing: encodings.responses,
                     watched,
+                    charge,
                 }),
                 Err(error) => Err(Refused {
                     id: request.id,
@@ -134,11 +144,12 @@ impl Exchange {
         Box::pin(async move {
             let answer = self.answers.next(&caller.limits).await;
             let last = answer.last;
-            let mut reply = self.reply(answer);
+            let mut reply = self.reply(answer, caller.limits.response_byte_size);
             if let (Ok(Some(message)), Some((encoding, level))) = (&mut reply, self.packing) {
                 let packed = encoding::pack(std::mem::take(message), encoding, level).await;
                 reply = packed.map(|packed| Some(packed.chunks));
             }
+            reply = reply.and_then(|message| self.hold(message));
             if let Ok(Some(message)) = &mut reply {
                 self.watched.send(message);
             }
@@ -150,7 +161,15 @@ impl Exchange {
         })
     }
 
-    fn reply(&self, answer: Answer) -> Result<Option<Chunks>> {
+    /// Has a message hold its bytes until it is written.
+    fn hold(&self, mut message: Option<Chunks>) -> Result<Option<Chunks>> {
+        if let Some(message) = &mut message {
+            message.hold(self.charge.another())?;
+        }
+        Ok(message)
+    }
+
+    fn reply(&self, answer: Answer, limit: usize) -> Result<Option<Chunks>> {
         let Some(outcome) = answer.outcome else {
             let end = || encode_plain(&self.request.response(true));
             return self.tells_empty_end.then(end).transpose();
@@ -159,7 +178,7 @@ impl Exchange {
         let (id, model) = (self.request.id.clone(), self.answers.model());
         let mut message = write(id, model.name(), model.version(), response, &stored)?;
         mark(&mut message, answer.last);
-        encode(message, RESPONSE_BYTE_SIZE, Envelope::Stream).map(Some)
+        encode(message, limit, Envelope::Stream).map(Some)
     }
 
     /// What is written for a failure, `last` if the answer ends with it.

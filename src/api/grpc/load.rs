@@ -42,7 +42,10 @@ where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     caller.check(Verb::Load)?;
-    let message = read(caller, request, load_byte_size(&caller.limits)).await?;
+    // Held until the model is loaded: the files are slices of the message.
+    let mut charge = caller.budget.charge();
+    let limit = load_byte_size(&caller.limits);
+    let message = read(caller, request, limit, &mut charge).await?;
     let request = decode(message, &caller.limits)?;
     control::load(caller, request).await?;
     Ok(Answer::plain(Chunks::new([EMPTY])))

@@ -96,7 +96,8 @@ pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>
         let protocol = protocol(&api.limits, arrivals.clone());
         Eager::new(arrivals, protocol.serve_connection(stream, service))
     };
-    listener::serve(port, ENDING, shutdown, connect).await;
+    let limit = api.limits.connections;
+    listener::serve(port, ENDING, limit, shutdown, connect).await;
 }
 
 /// HTTP/2 within `limits`, for tensors.

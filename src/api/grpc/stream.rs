@@ -131,7 +131,7 @@ where
         let deadline = time_limit(headers).map(|limit| Box::pin(sleep(limit)));
         let readiness = Arc::clone(&caller.readiness);
         Self {
-            frames: Frames::new(caller.limits.request_byte_size),
+            frames: Frames::new(caller.limits.request_byte_size, caller.budget.charge()),
             caller,
             encodings,
             incoming: Some(request.into_body()),
@@ -202,7 +202,8 @@ where
         match ready!(self.message(context)) {
             Ok(Some((is_compressed, message))) => {
                 let (caller, encodings) = (self.caller.clone(), self.encodings);
-                let beginning = Exchange::begin(caller, is_compressed, message, encodings);
+                let charge = self.frames.charge();
+                let beginning = Exchange::begin(caller, is_compressed, message, encodings, charge);
                 self.beginning = Some(beginning);
                 self.in_flight += 1;
             }

@@ -31,11 +31,11 @@ use super::{
     service::{log_call, started},
 };
 use crate::{
-    admission::{Limits, Verb},
+    admission::{Charge, Limits, Verb},
     api::{
         Api,
         admit::Caller,
-        body::{BoxError, Chunks, read_announced},
+        body::{BoxError, Chunks, answer_within, read_announced},
         status,
         trace::{self, Watched},
     },
@@ -129,14 +129,16 @@ where
     caller.check(Verb::Infer)?;
     let wanted = encoding::wanted(request.headers(), caller.grpc_compression);
     let mut watched = Watched::new(&trace::GRPC, caller);
-    let message = read(caller, request, caller.limits.request_byte_size).await?;
-    let message = decode(message, &caller.limits)?;
+    let (limits, mut charge) = (&caller.limits, caller.budget.charge());
+    let message = read(caller, request, limits.request_byte_size, &mut charge).await?;
+    let message = decode(message, limits)?;
     let answer = infer::infer(caller, message, &mut watched).await?;
-    let chunks = encode(answer, RESPONSE_BYTE_SIZE, Envelope::None)?;
+    let chunks = encode(answer, limits.response_byte_size, Envelope::None)?;
     let mut answer = match wanted {
         None => Answer::plain(chunks),
         Some((encoding, level)) => encoding::pack(chunks, encoding, level).await?,
     };
+    answer.chunks.hold(charge)?;
     watched.send(&mut answer.chunks);
     Ok(answer)
 }
@@ -145,15 +147,21 @@ where
 ///
 /// # Errors
 /// As [`message`] and [`encoding::unpack`].
-pub(super) async fn read<B>(api: &Api, request: http::Request<B>, limit: usize) -> Result<Bytes>
+pub(super) async fn read<B>(
+    api: &Api,
+    request: http::Request<B>,
+    limit: usize,
+    charge: &mut Charge,
+) -> Result<Bytes>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     let encoding = encoding::of_request(request.headers())?;
     let most = limit.saturating_add(PREFIX_BYTE_SIZE);
-    let body = read_announced(request.into_body(), most, &api.patience(), announced).await?;
+    let (body, patience) = (request.into_body(), api.patience());
+    let body = read_announced(body, most, &patience, charge, announced).await?;
     let (is_compressed, message) = message(body)?;
-    encoding::unpack(is_compressed, message, encoding, &api.limits).await
+    encoding::unpack(is_compressed, message, encoding, &api.limits, charge).await
 }
 
 fn respond(Answer { chunks, encoding }: Answer) -> http::Response<Body> {
@@ -233,15 +241,8 @@ pub(super) fn encode_plain(message: &impl Message) -> Result<Chunks> {
 }
 
 fn message_length(byte_size: usize, limit: usize) -> Result<u32> {
-    u32::try_from(byte_size)
-        .ok()
-        .filter(|_| byte_size <= limit)
-        .ok_or_else(|| {
-            Error::invalid_argument(
-                "response_too_large",
-                format!("response of {byte_size} bytes exceeds the limit of {limit} bytes"),
-            )
-        })
+    answer_within(byte_size, limit.min(RESPONSE_BYTE_SIZE))?;
+    Ok(u32::try_from(byte_size).unwrap_or(u32::MAX))
 }
 
 /// One message with its prefix, large tensors left where they are.
@@ -470,11 +471,19 @@ mod tests {
         let api = crate::api::tests::empty_api();
         let start = Bytes::from_static(b"\0\x7f\xff\xff\xf0abc");
         let body = Chunks::new([start.clone(), Bytes::from_static(b"d")]);
-        let read = read_announced(body, usize::MAX, &api.patience(), announced)
+        let mut charge = api.budget.charge();
+        let read = read_announced(body, usize::MAX, &api.patience(), &mut charge, announced)
             .await
             .unwrap();
         assert_eq!(read, &b"\0\x7f\xff\xff\xf0abcd"[..]);
-        let error = read_announced(Chunks::new([start]), 1 << 20, &api.patience(), announced).await;
+        let error = read_announced(
+            Chunks::new([start]),
+            1 << 20,
+            &api.patience(),
+            &mut charge,
+            announced,
+        )
+        .await;
         assert_eq!(error.unwrap_err().reason(), status::TOO_LARGE);
     }
 }

@@ -28,6 +28,10 @@ pub(super) const JSON_LENGTH: HeaderName =
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
+/// When a client that was turned away because of others may come back. Queues and memory in flight
+/// empty within milliseconds, and this is the least that can be said.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
 /// The reason of an error about a request in a content encoding that is not supported.
 pub(super) const ENCODING: &str = "content_encoding";
 
@@ -137,6 +141,8 @@ pub(in crate::api) fn error(error: &Error) -> Response<Chunks> {
         // Whole seconds, and not before the time.
         let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
         response.headers_mut().insert(RETRY_AFTER, seconds);
+    } else if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
     }
     response
 }

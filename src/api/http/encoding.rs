@@ -8,7 +8,7 @@ use hyper::{
 
 use super::answer::ENCODING;
 use crate::{
-    admission::Limits,
+    admission::{Charge, Limits},
     api::{
         body::Chunks,
         compression::{Encoding, Level},
@@ -87,8 +87,7 @@ fn quality(parameter: Option<&str>) -> Option<f32> {
 /// `answer` in an encoding; as it is if that fails, as in Triton.
 pub(super) async fn encode(encoding: Encoding, answer: Response<Chunks>) -> Response<Chunks> {
     let (mut parts, body) = answer.into_parts();
-    // Pieces are shared, not copied.
-    match encoding.compress(body.clone(), Level::fast()).await {
+    match encoding.compress(body.share(), Level::fast()).await {
         Ok(compressed) => {
             let name = HeaderValue::from_static(encoding.name());
             parts.headers.insert(CONTENT_ENCODING, name);
@@ -109,10 +108,11 @@ pub(super) async fn decode(
     encoding: Option<Encoding>,
     body: Bytes,
     limits: &Limits,
+    charge: &mut Charge,
 ) -> Result<Bytes> {
     match encoding {
         None => Ok(body),
-        Some(encoding) => encoding.decompress(body, limits).await,
+        Some(encoding) => encoding.decompress(body, limits, charge).await,
     }
 }
 

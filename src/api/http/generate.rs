@@ -22,6 +22,7 @@ use super::{
     json_response::push_string,
 };
 use crate::{
+    admission::Charge,
     api::{
         admit::{Admitted, Caller},
         answers::{Answer, Answers},
@@ -30,6 +31,7 @@ use crate::{
         trace::{self, Watched},
     },
     error::{Error, Result},
+    inference,
 };
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -57,8 +59,8 @@ pub(super) async fn whole(
         }
     }
     let response = only.ok_or_else(not_one_response)?;
-    let object = write(&conversation.id, conversation.answers.model(), &response)?;
-    let mut answer = answer::json(object);
+    let mut answer = answer::json(conversation.write(&response)?);
+    answer.body_mut().hold(conversation.charge)?;
     conversation.watched.send(answer.body_mut());
     Ok(answer)
 }
@@ -91,6 +93,8 @@ struct Conversation {
     id: String,
     answers: Answers,
     caller: Caller,
+    /// Holds the request's bytes.
+    charge: Charge,
 }
 
 /// The next step of an answer on its way, with its conversation.
@@ -110,7 +114,8 @@ impl Conversation {
         let mut watched = Watched::new(&trace::HTTP, &api);
         watched.begin(&api);
         let limit = api.limits.json_byte_size;
-        let read = body::read(body, limit, &api.patience()).await;
+        let mut charge = api.budget.charge();
+        let read = body::read(body, limit, &api.patience(), &mut charge).await;
         let text = read.map_err(|error| too_large(error, limit))?;
         watched.received();
         let mut request = {
@@ -123,7 +128,13 @@ impl Conversation {
             id: request.id.clone(),
             answers: request.start(api, version).await?,
             caller: caller.clone(),
+            charge,
         })
+    }
+
+    fn write(&self, response: &inference::Response) -> Result<Vec<u8>> {
+        let limit = self.caller.limits.response_byte_size;
+        write(&self.id, self.answers.model(), response, limit)
     }
 
     fn wait(mut self) -> Waiting {
@@ -137,7 +148,7 @@ impl Conversation {
     fn event(&self, answer: Answer) -> Option<Bytes> {
         let written = answer
             .outcome?
-            .and_then(|(response, _)| write(&self.id, self.answers.model(), &response));
+            .and_then(|(response, _)| self.write(&response));
         let mut event = Vec::from(b"data: ");
         match written {
             Ok(object) => event.extend(object),

@@ -7,12 +7,12 @@ use crate::{error::Result, inference::Response, model::Model};
 /// What the object says besides the outputs; no output can have these keys.
 const RESERVED: [&str; 3] = ["id", "model_name", "model_version"];
 
-/// Writes `response` of `model` to the request `id`.
+/// Writes `response` of `model` to the request `id`, in about `limit` bytes at most.
 ///
 /// # Errors
-/// `InvalidArgument` for a BYTES output that is not UTF-8; `Internal` for an output that is not in
+/// `InvalidArgument` beyond the limit and for a BYTES output that is not UTF-8; `Internal` for an output that is not in
 /// host memory or not what its datatype and shape say.
-pub(super) fn write(id: &str, model: &Model, response: &Response) -> Result<Vec<u8>> {
+pub(super) fn write(id: &str, model: &Model, response: &Response, limit: usize) -> Result<Vec<u8>> {
     let mut object = Object(Vec::with_capacity(256));
     if !id.is_empty() {
         push_string(object.key("id"), id);
@@ -22,7 +22,7 @@ pub(super) fn write(id: &str, model: &Model, response: &Response) -> Result<Vec<
     out.push(b'"');
     push_integer(out, model.version());
     out.push(b'"');
-    object.push_response(response)?;
+    object.push_response(response, limit)?;
     Ok(object.finish())
 }
 
@@ -39,7 +39,7 @@ impl Object {
     }
 
     /// Parameters first: where an output has the name of one, the parameter counts, as in Triton.
-    fn push_response(&mut self, response: &Response) -> Result<()> {
+    fn push_response(&mut self, response: &Response, limit: usize) -> Result<()> {
         let is_parameter = |name: &str| response.parameters.iter().any(|(other, _)| other == name);
         for (name, value) in &response.parameters {
             if !RESERVED.contains(&name.as_str()) {
@@ -53,7 +53,7 @@ impl Object {
             }
             let out = self.key(name);
             let start = out.len();
-            push_data(out, &output.tensor, output)?;
+            push_data(out, &output.tensor, output, limit)?;
             if output.tensor.shape.element_count() == Some(1) {
                 // Without the brackets.
                 out.remove(start);
@@ -109,7 +109,7 @@ mod tests {
             ],
         };
         let mut object = Object(Vec::new());
-        object.push_response(&response).unwrap();
+        object.push_response(&response, usize::MAX).unwrap();
         let text = String::from_utf8(object.finish()).unwrap();
         assert_eq!(text, r#"{"p":true,"TEXT":"a\"b","N":[1,2,3],"EMPTY":[]}"#);
     }

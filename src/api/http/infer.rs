@@ -34,9 +34,11 @@ pub(super) async fn infer(
     drop(resolve(api, version)?);
     let mut watched = Watched::new(&trace::HTTP, api);
     watched.begin(api);
-    let body = body::read(body, api.limits.request_byte_size, &api.patience()).await?;
+    let mut charge = api.budget.charge();
+    let limit = api.limits.request_byte_size;
+    let body = body::read(body, limit, &api.patience(), &mut charge).await?;
     watched.received();
-    let body = encoding::decode(encoded, body, &api.limits).await?;
+    let body = encoding::decode(encoded, body, &api.limits, &mut charge).await?;
     let (lease, mut request);
     if json_length == Some(0) {
         within(
@@ -61,12 +63,13 @@ pub(super) async fn infer(
         model: lease.name(),
         version: lease.version(),
     };
-    let written = write(heading, &response, &formats, &stored)?;
-    let answer = answer::tensors(written.json, written.tensors);
-    let mut answer = match encoding::wanted(headers) {
-        None => answer,
-        Some(encoding) => encoding::encode(encoding, answer).await,
-    };
+    let limit = api.limits.response_byte_size;
+    let written = write(heading, &response, &formats, &stored, limit)?;
+    let mut answer = answer::tensors(written.json, written.tensors);
+    if let Some(encoding) = encoding::wanted(headers) {
+        answer = encoding::encode(encoding, answer).await;
+    }
+    answer.body_mut().hold(charge)?;
     watched.send(answer.body_mut());
     Ok(answer)
 }

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use smallvec::SmallVec;
 
 use crate::{
-    api::{OutputFormats, shared_memory::StoredOutputs},
+    api::{OutputFormats, body::answer_within, shared_memory::StoredOutputs},
     error::{Error, Result},
     inference::{Output, Parameter, Parameters, Response},
     shared_memory::Reference,
@@ -20,6 +20,7 @@ pub(super) struct Written {
     pub(super) json: Vec<u8>,
     /// The binary tensors that follow it, in the order of the outputs.
     pub(super) tensors: SmallVec<[Bytes; 2]>,
+    limit: usize,
 }
 
 /// What an answer says besides its outputs.
@@ -33,20 +34,26 @@ pub(super) struct Heading<'a> {
 /// A guess at the JSON of one output without its data.
 const OUTPUT_BYTE_SIZE: usize = 160;
 
-/// Writes `response`.
+/// Elements that are written before it is looked whether the answer is still within its limit.
+const BLOCK: usize = 4096;
+
+/// Writes `response` in at most `limit` bytes, and few more in memory.
 ///
 /// # Errors
-/// `InvalidArgument` for a BYTES output that is wanted as JSON and is not UTF-8; `Internal` for an
+/// `InvalidArgument` for an answer that is larger, and for a BYTES output that is wanted as JSON and
+/// is not UTF-8; `Internal` for an
 /// output that is not in host memory or not what its datatype and shape say.
 pub(super) fn write(
     heading: Heading<'_>,
     response: &Response,
     formats: &OutputFormats,
     stored: &StoredOutputs,
+    limit: usize,
 ) -> Result<Written> {
     let mut written = Written {
         json: Vec::with_capacity(OUTPUT_BYTE_SIZE * (1 + response.outputs.len())),
         tensors: SmallVec::new(),
+        limit,
     };
     let out = &mut written.json;
     out.push(b'{');
@@ -77,6 +84,11 @@ pub(super) fn write(
         written.json.push(b'}');
     }
     written.json.extend_from_slice(b"]}");
+    let tensors = written.tensors.iter().map(Bytes::len);
+    answer_within(
+        tensors.fold(written.json.len(), usize::saturating_add),
+        limit,
+    )?;
     Ok(written)
 }
 
@@ -106,7 +118,7 @@ impl Written {
             self.tensors.push(bytes);
         } else {
             out.extend_from_slice(b",\"data\":");
-            push_data(out, tensor, output)?;
+            push_data(out, tensor, output, self.limit)?;
         }
         Ok(())
     }
@@ -125,81 +137,93 @@ fn push_place(out: &mut Vec<u8>, place: &Reference) {
     out.push(b'}');
 }
 
-pub(super) fn push_data(out: &mut Vec<u8>, tensor: &Tensor, output: &Output) -> Result<()> {
-    let bytes = tensor.data.host().ok_or_else(|| not_on_host(output))?;
-    match tensor.datatype {
-        Datatype::Bool => {
-            push_elements(out, bytes, |out, [value]: [u8; 1]| {
-                out.extend_from_slice(if value == 0 { b"false" } else { b"true" });
-            });
-        }
-        Datatype::Uint8 => push_elements(out, bytes, |o, b| push_integer(o, u8::from_le_bytes(b))),
-        Datatype::Uint16 => {
-            push_elements(out, bytes, |o, b| push_integer(o, u16::from_le_bytes(b)))
-        }
-        Datatype::Uint32 => {
-            push_elements(out, bytes, |o, b| push_integer(o, u32::from_le_bytes(b)))
-        }
-        Datatype::Uint64 => {
-            push_elements(out, bytes, |o, b| push_integer(o, u64::from_le_bytes(b)))
-        }
-        Datatype::Int8 => push_elements(out, bytes, |o, b| push_integer(o, i8::from_le_bytes(b))),
-        Datatype::Int16 => push_elements(out, bytes, |o, b| push_integer(o, i16::from_le_bytes(b))),
-        Datatype::Int32 => push_elements(out, bytes, |o, b| push_integer(o, i32::from_le_bytes(b))),
-        Datatype::Int64 => push_elements(out, bytes, |o, b| push_integer(o, i64::from_le_bytes(b))),
-        Datatype::Fp16 => {
-            push_elements(out, bytes, |o, b| push_f32(o, f16::from_le_bytes(b).into()))
-        }
-        Datatype::Bf16 => {
-            push_elements(out, bytes, |o, b| {
-                push_f32(o, bf16::from_le_bytes(b).into())
-            });
-        }
-        Datatype::Fp32 => push_elements(out, bytes, |o, b| push_f32(o, f32::from_le_bytes(b))),
-        Datatype::Fp64 => push_elements(out, bytes, |o, b| push_f64(o, f64::from_le_bytes(b))),
-        Datatype::Bytes => push_texts(out, bytes, output)?,
-    }
-    Ok(())
-}
-
-fn push_elements<const N: usize>(
+/// Appends a tensor's elements as a list, to at most `limit` bytes and few more in all.
+pub(super) fn push_data(
     out: &mut Vec<u8>,
-    bytes: &[u8],
-    push: impl Fn(&mut Vec<u8>, [u8; N]),
-) {
-    let (elements, _) = bytes.as_chunks::<N>();
-    // Most numbers are short; the vector grows for those that are not.
-    out.reserve(elements.len().saturating_mul(N + 2));
-    push_list(out, elements.iter(), |out, element| push(out, *element));
+    tensor: &Tensor,
+    output: &Output,
+    limit: usize,
+) -> Result<()> {
+    let bytes = tensor.data.host().ok_or_else(|| not_on_host(output))?;
+    let mut data = Data { out, bytes, limit };
+    match tensor.datatype {
+        Datatype::Bool => data.push(|out, [value]: [u8; 1]| {
+            out.extend_from_slice(if value == 0 { b"false" } else { b"true" });
+        }),
+        Datatype::Uint8 => data.push(|o, b| push_integer(o, u8::from_le_bytes(b))),
+        Datatype::Uint16 => data.push(|o, b| push_integer(o, u16::from_le_bytes(b))),
+        Datatype::Uint32 => data.push(|o, b| push_integer(o, u32::from_le_bytes(b))),
+        Datatype::Uint64 => data.push(|o, b| push_integer(o, u64::from_le_bytes(b))),
+        Datatype::Int8 => data.push(|o, b| push_integer(o, i8::from_le_bytes(b))),
+        Datatype::Int16 => data.push(|o, b| push_integer(o, i16::from_le_bytes(b))),
+        Datatype::Int32 => data.push(|o, b| push_integer(o, i32::from_le_bytes(b))),
+        Datatype::Int64 => data.push(|o, b| push_integer(o, i64::from_le_bytes(b))),
+        Datatype::Fp16 => data.push(|o, b| push_f32(o, f16::from_le_bytes(b).into())),
+        Datatype::Bf16 => data.push(|o, b| push_f32(o, bf16::from_le_bytes(b).into())),
+        Datatype::Fp32 => data.push(|o, b| push_f32(o, f32::from_le_bytes(b))),
+        Datatype::Fp64 => data.push(|o, b| push_f64(o, f64::from_le_bytes(b))),
+        Datatype::Bytes => data.push_texts(output),
+    }
 }
 
-fn push_texts(out: &mut Vec<u8>, bytes: &[u8], output: &Output) -> Result<()> {
-    out.reserve(bytes.len());
-    out.push(b'[');
-    for (index, element) in BytesTensor::new(bytes).enumerate() {
-        if index > 0 {
-            out.push(b',');
+/// A tensor's bytes on their way into the JSON.
+struct Data<'a> {
+    out: &'a mut Vec<u8>,
+    bytes: &'a [u8],
+    limit: usize,
+}
+
+impl Data<'_> {
+    fn push<const N: usize>(&mut self, push: impl Fn(&mut Vec<u8>, [u8; N])) -> Result<()> {
+        let (elements, _) = self.bytes.as_chunks::<N>();
+        // Most numbers are short; the vector grows for those that are not.
+        let guess = elements.len().saturating_mul(N + 2);
+        self.out.reserve(guess.min(self.limit));
+        self.out.push(b'[');
+        for (index, block) in elements.chunks(BLOCK).enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            push_items(self.out, block.iter(), |out, element| push(out, *element));
+            answer_within(self.out.len(), self.limit)?;
         }
-        let element = element.map_err(|()| {
-            Error::internal(
-                "malformed_output",
-                format!("output '{}' is not a whole BYTES tensor", output.name),
-            )
-        })?;
-        let text = std::str::from_utf8(element).map_err(|_| {
-            Error::invalid_argument(
-                "output_not_utf8",
-                format!(
-                    "output '{}' holds bytes that are not UTF-8 and cannot be written as JSON; \
-                     request it with 'binary_data': true",
-                    output.name
-                ),
-            )
-        })?;
-        push_string(out, text);
+        self.out.push(b']');
+        Ok(())
     }
-    out.push(b']');
-    Ok(())
+
+    fn push_texts(&mut self, output: &Output) -> Result<()> {
+        let out = &mut *self.out;
+        out.reserve(self.bytes.len().min(self.limit));
+        out.push(b'[');
+        for (index, element) in BytesTensor::new(self.bytes).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let element = element.map_err(|()| {
+                Error::internal(
+                    "malformed_output",
+                    format!("output '{}' is not a whole BYTES tensor", output.name),
+                )
+            })?;
+            push_string(out, text(element, output)?);
+            answer_within(out.len(), self.limit)?;
+        }
+        out.push(b']');
+        Ok(())
+    }
+}
+
+fn text<'a>(element: &'a [u8], output: &Output) -> Result<&'a str> {
+    std::str::from_utf8(element).map_err(|_| {
+        Error::invalid_argument(
+            "output_not_utf8",
+            format!(
+                "output '{}' holds bytes that are not UTF-8 and cannot be written as JSON; request \
+                 it with 'binary_data': true",
+                output.name
+            ),
+        )
+    })
 }
 
 fn push_parameters(out: &mut Vec<u8>, parameters: &Parameters) {
@@ -230,13 +254,21 @@ pub(super) fn push_parameter(out: &mut Vec<u8>, value: &Parameter) {
 
 fn push_list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, push: impl Fn(&mut Vec<u8>, T)) {
     out.push(b'[');
+    push_items(out, items, push);
+    out.push(b']');
+}
+
+fn push_items<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    push: impl Fn(&mut Vec<u8>, T),
+) {
     for (index, item) in items.enumerate() {
         if index > 0 {
             out.push(b',');
         }
         push(out, item);
     }
-    out.push(b']');
 }
 
 pub(super) fn push_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {

@@ -65,14 +65,14 @@ const LEAST_HEADER_BYTE_SIZE: usize = 1024;
 
 /// Serves HTTP at `port` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let protocol = protocol(&api.limits);
+    let (protocol, limit) = (protocol(&api.limits), api.limits.connections);
     let connect = |stream, in_flight: InFlight, identity: Identity| {
         let caller = Caller::new(Arc::clone(&api), identity, Entrance::Http);
         let service =
             service_fn(move |request| in_flight.clone().count(respond(caller.clone(), request)));
         protocol.serve_connection(stream, service)
     };
-    listener::serve(port, ending(&api.limits), shutdown, connect).await;
+    listener::serve(port, ending(&api.limits), limit, shutdown, connect).await;
 }
 
 /// How connections of HTTP/1.1 end, within `limits`.

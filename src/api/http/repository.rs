@@ -104,7 +104,7 @@ fn load_byte_size(limits: &Limits) -> usize {
 
 async fn read(api: &Api, body: &mut Incoming, limit: usize) -> Result<Bytes> {
     let limit = limit.min(api.limits.request_byte_size);
-    body::read(body, limit, &api.patience()).await
+    body::read(body, limit, &api.patience(), &mut api.budget.charge()).await
 }
 
 /// Reads a control call's JSON object; no body is an empty one.

@@ -65,7 +65,7 @@ pub(super) async fn trace(
 
 async fn read(api: &Api, body: &mut Incoming) -> Result<Bytes> {
     let limit = SETTINGS_BYTE_SIZE.min(api.limits.request_byte_size);
-    body::read(body, limit, &api.patience()).await
+    body::read(body, limit, &api.patience(), &mut api.budget.charge()).await
 }
 
 /// A change of the log settings; `null` leaves a setting as it is.

@@ -75,7 +75,7 @@ pub(super) async fn register(
     api.refuse_when_exiting()?;
     let name = name.ok_or_else(|| missing("the region's name in the path"))?;
     let limit = BODY_BYTE_SIZE.min(api.limits.request_byte_size);
-    let body = body::read(body, limit, &api.patience()).await?;
+    let body = body::read(body, limit, &api.patience(), &mut api.budget.charge()).await?;
     match kind {
         RegionKind::System => {
             let body: SystemBody = parse(&body)?;

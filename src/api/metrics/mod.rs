@@ -40,7 +40,7 @@ pub async fn serve(
     gpus: GpuSamples,
     shutdown: impl Future<Output = ()>,
 ) {
-    let protocol = protocol(&api.limits);
+    let (protocol, limit) = (protocol(&api.limits), api.limits.connections);
     let machine = Arc::new(Machine {
         cpu: CpuMeter::default(),
         gpus,
@@ -56,7 +56,7 @@ pub async fn serve(
         });
         protocol.serve_connection(stream, service)
     };
-    listener::serve(port, ending(&api.limits), shutdown, connect).await;
+    listener::serve(port, ending(&api.limits), limit, shutdown, connect).await;
 }
 
 /// Where the machine's own numbers come from.

@@ -45,7 +45,13 @@ fn written(outputs: Vec<Output>, binary: &[bool]) -> Result<Written> {
         binary_by_default: false,
         listed: binary.into(),
     };
-    write(heading, &response, &formats, &StoredOutputs::default())
+    write(
+        heading,
+        &response,
+        &formats,
+        &StoredOutputs::default(),
+        usize::MAX,
+    )
 }
 
 #[test]
@@ -78,7 +84,14 @@ fn writes_the_keys_in_tritons_order() {
         binary_by_default: true,
         listed: [false].as_slice().into(),
     };
-    let written = write(heading, &response, &formats, &StoredOutputs::default()).unwrap();
+    let written = write(
+        heading,
+        &response,
+        &formats,
+        &StoredOutputs::default(),
+        usize::MAX,
+    )
+    .unwrap();
     assert_eq!(
         String::from_utf8(written.json).unwrap(),
         "{\"id\":\"7\",\"model_name\":\"m\",\"model_version\":\"3\",\

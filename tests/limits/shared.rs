@@ -1,0 +1,141 @@
+//! Limits that all clients share, or all requests of one connection: bytes in flight, connections,
+//! streams. Who is beyond them is told so at once, and served again when there is room.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use tonic::Code;
+
+use super::{
+    Connection, Limited, beyond, binary,
+    common::{PATIENCE, wait_until},
+    message, post_binary, refused, within,
+};
+
+#[test]
+fn bytes_in_flight_over_all_connections_and_both_doors() {
+    let limited = Limited::new(&["in_flight_byte_size: 100000", "request_byte_size: 100000"]);
+    within(&post_binary(&limited, 40_000));
+    // Most of a request, which the server has to keep while it waits for the rest.
+    let (length, body) = binary(90_000);
+    let head = format!(
+        "POST /v2/models/echo/infer HTTP/1.1\r\nHost: d\r\nContent-Length: {}\r\n\
+         Inference-Header-Content-Length: {length}\r\n\r\n",
+        body.len()
+    );
+    let begin = || {
+        let mut slow = Connection::open(limited.server.http).expect("connect");
+        slow.send(head.as_bytes()).expect("send");
+        slow.send(&body[..80_000]).expect("send");
+        slow
+    };
+    let mut slow = begin();
+    wait_until("the slow request is read", || {
+        // It may be the one that does not fit beside the other.
+        if slow.answers_within(Duration::from_millis(1)) {
+            slow = begin();
+        }
+        post_binary(&limited, 40_000).status == 429
+    });
+    let answer = post_binary(&limited, 40_000);
+    beyond(
+        &answer,
+        429,
+        "of the 100000 bytes that they may hold together",
+    );
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let outcome = limited.call(message("echo", &["INPUT0"], 40_000));
+    refused(outcome, Code::ResourceExhausted, "of the 100000 bytes");
+    // Small ones still fit.
+    within(&post_binary(&limited, 1000));
+    limited
+        .call(message("echo", &["INPUT0"], 1000))
+        .expect("there is room for it");
+    drop(slow);
+    wait_until("the slow request is forgotten", || {
+        post_binary(&limited, 40_000).status == 200
+    });
+    limited
+        .call(message("echo", &["INPUT0"], 40_000))
+        .expect("there is room again");
+}
+
+#[test]
+fn answers_count_as_in_flight_until_they_are_read() {
+    let limited = Limited::new(&["in_flight_byte_size: 100000", "request_byte_size: 100000"]);
+    // A request of 60 000 bytes fits; its answer of as many does not fit beside it.
+    let answer = post_binary(&limited, 60_000);
+    beyond(
+        &answer,
+        429,
+        "of the 100000 bytes that they may hold together",
+    );
+    within(&post_binary(&limited, 49_000));
+}
+
+/// A connection that the server has taken: it has answered on it.
+fn taken(address: SocketAddr) -> Option<Connection> {
+    let mut connection = Connection::open(address).ok()?;
+    let answer = connection.fetch("/v2/health/live").ok()?;
+    (answer.status == 200).then_some(connection)
+}
+
+#[test]
+fn connections() {
+    let limited = Limited::new(&["connections: 3"]);
+    let http = limited.server.http;
+    // The test that the server is ready may have left one that is not closed yet.
+    let mut open: Vec<Connection> = Vec::new();
+    wait_until("three connections are open", || {
+        open.extend(taken(http));
+        open.len() >= 3
+    });
+    assert!(taken(http).is_none(), "a fourth connection was served");
+    open.pop();
+    wait_until("there is room for another", || taken(http).is_some());
+    // Each door has its own; three of gRPC's are open and say nothing.
+    limited
+        .call(message("echo", &["INPUT0"], 1))
+        .expect("gRPC has room");
+    let mut silent: Vec<TcpStream> = Vec::new();
+    wait_until("gRPC is full", || {
+        silent.push(TcpStream::connect(limited.server.grpc).expect("connect"));
+        limited.call(message("echo", &["INPUT0"], 1)).is_err()
+    });
+    drop(silent);
+    wait_until("gRPC has room again", || {
+        limited.call(message("echo", &["INPUT0"], 1)).is_ok()
+    });
+}
+
+/// The value of a setting that the server announces on a new HTTP/2 connection.
+fn announced(address: SocketAddr, setting: u16) -> Option<u32> {
+    let mut stream = TcpStream::connect(address).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(settings).expect("send");
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).expect("a frame");
+    assert_eq!(head[3], 4, "the first frame is SETTINGS");
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut body = vec![0; usize::try_from(length).expect("length")];
+    stream.read_exact(&mut body).expect("settings");
+    let (settings, _) = body.as_chunks::<6>();
+    settings.iter().find_map(|&[high, low, value @ ..]| {
+        let value = u32::from_be_bytes(value);
+        (u16::from_be_bytes([high, low]) == setting).then_some(value)
+    })
+}
+
+#[test]
+fn streams_of_a_connection() {
+    const MAX_CONCURRENT_STREAMS: u16 = 3;
+    let limited = Limited::new(&["streams_per_connection: 7"]);
+    assert_eq!(
+        announced(limited.server.grpc, MAX_CONCURRENT_STREAMS),
+        Some(7)
+    );
+}
