@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     admission::{Identity, Permit, Verb},
+    device::{Devices, OpenDevice},
     error::{Error, Result},
     inference::ModelName,
     model::{Lease, Model},
@@ -32,6 +33,7 @@ pub struct Interior {
     regions: Regions,
     logging: Arc<Logging>,
     tracing: Arc<Tracing>,
+    devices: Arc<Devices>,
 }
 
 impl Interior {
@@ -44,7 +46,14 @@ impl Interior {
             regions,
             logging: Arc::default(),
             tracing: Arc::default(),
+            devices: Arc::default(),
         }
+    }
+
+    /// The devices that models run on.
+    #[must_use]
+    pub fn with_devices(self, devices: Arc<Devices>) -> Self {
+        Self { devices, ..self }
     }
 
     /// The process's logs, which clients may read and change.
@@ -256,9 +265,21 @@ impl Admitted<'_> {
         self.permit
     }
 
-    /// Whether that version of the model (or any, for `None`) serves.
-    pub(super) fn is_model_ready(&self, version: Option<u64>) -> bool {
-        self.registry().is_ready(self.model, version)
+    /// Whether that version of the model (or the highest that serves, for `None`) serves and can.
+    ///
+    /// # Errors
+    /// `NotFound` or `Unavailable`, with the reason, if not.
+    pub(super) fn model_ready(&self, version: Option<u64>) -> Result<()> {
+        if self.registry().resolve(self.model, version)?.is_able() {
+            return Ok(());
+        }
+        Err(Error::unavailable(
+            "devices_lost",
+            format!(
+                "every device that model '{}' runs on is lost, the server has to be restarted",
+                self.model
+            ),
+        ))
     }
 
     /// The versions of the model that serve, ascending.
@@ -266,9 +287,15 @@ impl Admitted<'_> {
         self.registry().ready_versions(self.model)
     }
 
-    /// Whether every version that is known serves.
+    /// Whether every version that is known serves and can.
     pub(super) fn all_ready(&self) -> bool {
-        self.registry().all_ready()
+        let is_able = |model: &Arc<Model>| model.is_able();
+        self.registry().all_ready() && self.registry().ready_models().iter().all(is_able)
+    }
+
+    /// The devices that models run on or ran on.
+    pub(super) fn opened_devices(&self) -> Vec<Arc<OpenDevice>> {
+        self.caller.api.interior.devices.opened()
     }
 
     /// Everything that serves and that the caller may see.

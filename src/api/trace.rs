@@ -55,7 +55,7 @@ pub(super) fn set(change: &mut Change, name: &str, values: &[String]) -> Result<
 /// `InvalidArgument` for a model that is not ready, or if requests could not be traced so.
 pub(super) fn update(api: &Admitted<'_>, change: &Change) -> Result<[Shown; 6]> {
     let model = api.model();
-    if !model.is_empty() && !api.is_model_ready(None) {
+    if !model.is_empty() && api.resolve(None).is_err() {
         let name = excerpt(model);
         return Err(invalid(format!("Request for unknown model : {name}")));
     }

@@ -1,17 +1,23 @@
 //! The backend that answers with its inputs: output *i* is input *i*. For tests of everything but
 //! an engine, with the test parameters of Triton's backend of this name.
 //!
+//! On a GPU the inputs are copied within the device's memory, on its compute stream.
+//!
 //! Parameters: `execute_delay_ms` (each execution takes at least this long),
 //! `instance_wise_delay_multiplier` (instance *i* takes *i* times that), `creation_delay_sec`
 //! (loading takes that long).
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use super::{
-    Backend, BackendError, Batch, Executor, LoadSpec,
+    Backend, BackendError, Batch, DeviceExecutor, Executor, LoadSpec, on_device,
     parameters::{duration, parameter},
 };
-use crate::{device::Device, model_config::EngineSignature};
+use crate::{
+    device::{Device, Lane, cuda::Work},
+    model_config::EngineSignature,
+    tensor::{Buffer, Tensor},
+};
 
 /// The `identity` backend.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,15 +36,15 @@ impl Backend for Identity {
         Ok(())
     }
 
+    fn usable_on(&self, _device: Device) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
         Ok(None)
     }
 
-    fn load(
-        &self,
-        spec: &LoadSpec<'_>,
-        _device: Device,
-    ) -> Result<Box<dyn Executor>, BackendError> {
+    fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {
         let config = spec.config;
         for (input, output) in config.inputs.iter().zip(&config.outputs) {
             if input.datatype != output.datatype {
@@ -72,7 +78,13 @@ impl Backend for Identity {
                 .and_then(|text| text.parse::<u32>().ok());
             delay = delay.saturating_mul(ordinal.unwrap_or(0));
         }
-        Ok(Box::new(Copier { delay }))
+        Ok(match device {
+            Device::Host => Box::new(Copier { delay }),
+            Device::Cuda(ordinal) => Box::new(DeviceCopier {
+                lane: on_device::lane(spec, ordinal)?,
+                delay,
+            }),
+        })
     }
 }
 
@@ -93,5 +105,60 @@ impl Executor for Copier {
             }
         }
         Ok(())
+    }
+}
+
+struct DeviceCopier {
+    lane: Arc<Lane>,
+    delay: Duration,
+}
+
+impl DeviceExecutor for DeviceCopier {
+    fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    fn enqueue(&mut self, batch: &mut Batch, work: &mut Work) -> Result<(), BackendError> {
+        if !self.delay.is_zero() {
+            thread::sleep(self.delay);
+        }
+        let Batch {
+            inputs,
+            outputs,
+            wanted,
+            ..
+        } = batch;
+        for input in inputs.iter() {
+            let Some(output) = outputs.get_mut(input.index) else {
+                continue;
+            };
+            if wanted.binary_search(&input.index).is_ok() {
+                *output = Some(self.copy(&input.tensor, work)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DeviceCopier {
+    fn copy(&self, input: &Tensor, work: &mut Work) -> Result<Tensor, BackendError> {
+        let source = on_device::span(&input.data)
+            .ok_or_else(|| BackendError::Failed("an input is not on the device".to_owned()))?;
+        let copy = self.lane.pool().take(input.data.byte_size())?;
+        work.copy(self.lane.compute(), &copy, source)?;
+        Ok(Tensor {
+            data: Buffer::Foreign(Arc::new(copy)),
+            ..input.clone()
+        })
+    }
+}
+
+impl Executor for DeviceCopier {
+    fn execute(&mut self, batch: &mut Batch) -> Result<(), BackendError> {
+        on_device::execute_alone(self, batch)
+    }
+
+    fn on_device(&mut self) -> Option<&mut dyn DeviceExecutor> {
+        Some(self)
     }
 }

@@ -4,6 +4,7 @@
 mod batch;
 mod decoupled;
 pub mod identity;
+mod on_device;
 pub mod onnxruntime;
 mod parameters;
 mod registry;
@@ -12,15 +13,19 @@ pub mod simulated;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 pub use self::{
     batch::{Batch, BatchInput},
     decoupled::{DecoupledExecutor, DecoupledRequest, Outputs, Responder, Stop},
+    on_device::{Enqueued, Landing, enqueue},
     registry::BackendRegistry,
 };
 use crate::{
-    device::Device,
+    device::{
+        Device, Devices, Lane,
+        cuda::{DeviceError, Work},
+    },
     error::{Error, ErrorKind},
     model_config::{EngineSignature, ModelConfig},
 };
@@ -34,6 +39,8 @@ pub struct LoadSpec<'a> {
     pub config: &'a ModelConfig,
     /// The instance's name.
     pub instance: &'a str,
+    /// The devices that can be used.
+    pub devices: &'a Devices,
 }
 
 /// An engine.
@@ -92,6 +99,26 @@ pub trait Executor: Send {
     fn decoupled(&mut self) -> Option<&mut dyn DecoupledExecutor> {
         None
     }
+
+    /// This executor as one whose batches run on a device while the host goes on. `None` from one
+    /// that is done when [`Executor::execute`] returns.
+    fn on_device(&mut self) -> Option<&mut dyn DeviceExecutor> {
+        None
+    }
+}
+
+/// An executor whose batches run on a device, several of them under way at a time.
+pub trait DeviceExecutor {
+    /// Its lane on the device: it owns it, and frees it when it goes.
+    fn lane(&self) -> &Arc<Lane>;
+
+    /// Gives the lane's compute stream what the batch needs, and waits for none of it. Inputs are in
+    /// the device's memory by the time that the stream comes to it. Sets each wanted output, in the
+    /// device's memory, whose content need not be there before the stream has passed.
+    ///
+    /// # Errors
+    /// If the batch failed; the executor stays usable unless the device is lost.
+    fn enqueue(&mut self, batch: &mut Batch, work: &mut Work) -> Result<(), BackendError>;
 }
 
 /// What a backend has to say when it fails.
@@ -109,6 +136,9 @@ pub enum BackendError {
     /// The engine failed.
     #[error("{0}")]
     Failed(String),
+    /// The device failed.
+    #[error("{0}")]
+    Device(#[from] DeviceError),
 }
 
 impl From<BackendError> for Error {
@@ -118,7 +148,11 @@ impl From<BackendError> for Error {
             BackendError::InvalidModel(_) | BackendError::InvalidInput(_) => {
                 ErrorKind::InvalidArgument
             }
-            BackendError::Failed(_) => ErrorKind::Internal,
+            BackendError::Device(DeviceError::OutOfMemory { .. }) => ErrorKind::ResourceExhausted,
+            BackendError::Device(DeviceError::Lost { .. }) => ErrorKind::Unavailable,
+            BackendError::Device(DeviceError::Failed { .. }) | BackendError::Failed(_) => {
+                ErrorKind::Internal
+            }
         };
         Self::new(kind, "backend", error.to_string())
     }

@@ -330,6 +330,7 @@ mod tests {
             file: Path::new("m/1/model"),
             config,
             instance: "m_0_0",
+            devices: crate::device::Devices::none(),
         };
         Repeat.load(&spec, Device::Host)
     }

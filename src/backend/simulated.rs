@@ -3,13 +3,14 @@
 //!
 //! Parameter `latency_us` is a number (for every batch size), or a list such as `1:500,8:900`:
 //! microseconds by batch size, linear between the points and beyond the last two. Outputs are
-//! zeros of the configured shape, variable dimensions being 1 (BYTES: empty strings).
+//! zeros of the configured shape, variable dimensions being 1 (BYTES: empty strings). On a GPU its
+//! memory is set to zeros on the compute stream, and the time is spent before that, by the instance.
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use super::{Backend, BackendError, Batch, Executor, LoadSpec};
+use super::{Backend, BackendError, Batch, DeviceExecutor, Executor, LoadSpec, on_device};
 use crate::{
-    device::Device,
+    device::{Device, Lane, cuda::Work},
     model_config::{EngineSignature, ModelConfig, OutputSpec},
     tensor::{Buffer, Datatype, Shape, Tensor},
 };
@@ -31,20 +32,27 @@ impl Backend for Simulated {
         Ok(())
     }
 
+    fn usable_on(&self, _device: Device) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
         Ok(None)
     }
 
-    fn load(
-        &self,
-        spec: &LoadSpec<'_>,
-        _device: Device,
-    ) -> Result<Box<dyn Executor>, BackendError> {
-        Ok(Box::new(Script {
+    fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {
+        let script = Script {
             latency: Latency::of(spec.config)?,
             outputs: spec.config.outputs.clone(),
             batched: spec.config.max_batch_size > 0,
-        }))
+        };
+        Ok(match device {
+            Device::Host => Box::new(script),
+            Device::Cuda(ordinal) => Box::new(DeviceScript {
+                lane: on_device::lane(spec, ordinal)?,
+                script,
+            }),
+        })
     }
 }
 
@@ -56,10 +64,7 @@ struct Script {
 
 impl Executor for Script {
     fn execute(&mut self, batch: &mut Batch) -> Result<(), BackendError> {
-        let latency = self.latency.at(batch.batch_size);
-        if !latency.is_zero() {
-            thread::sleep(latency);
-        }
+        self.wait(batch.batch_size);
         for (index, spec) in self.outputs.iter().enumerate() {
             if batch.wants(index)
                 && let Some(output) = batch.outputs.get_mut(index)
@@ -68,6 +73,51 @@ impl Executor for Script {
             }
         }
         Ok(())
+    }
+}
+
+struct DeviceScript {
+    lane: Arc<Lane>,
+    script: Script,
+}
+
+impl DeviceExecutor for DeviceScript {
+    fn lane(&self) -> &Arc<Lane> {
+        &self.lane
+    }
+
+    fn enqueue(&mut self, batch: &mut Batch, work: &mut Work) -> Result<(), BackendError> {
+        self.script.wait(batch.batch_size);
+        let rows = self.script.batched.then_some(batch.batch_size);
+        for (index, spec) in self.script.outputs.iter().enumerate() {
+            if batch.wants(index)
+                && let Some(output) = batch.outputs.get_mut(index)
+            {
+                let (tensor, span) = on_device::output_tensor(&self.lane, spec, rows)?;
+                work.fill(self.lane.compute(), &span, 0)?;
+                *output = Some(tensor);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Executor for DeviceScript {
+    fn execute(&mut self, batch: &mut Batch) -> Result<(), BackendError> {
+        on_device::execute_alone(self, batch)
+    }
+
+    fn on_device(&mut self) -> Option<&mut dyn DeviceExecutor> {
+        Some(self)
+    }
+}
+
+impl Script {
+    fn wait(&self, rows: usize) {
+        let latency = self.latency.at(rows);
+        if !latency.is_zero() {
+            thread::sleep(latency);
+        }
     }
 }
 

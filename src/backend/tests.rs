@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{Backend, Batch, BatchInput, LoadSpec, identity::Identity, simulated::Simulated};
 use crate::{
-    device::Device,
+    device::{Device, Devices},
     model_config::{self, Environment, ModelConfig},
     tensor::{Buffer, Datatype, Shape, Tensor},
 };
@@ -29,6 +29,7 @@ fn spec(config: &ModelConfig) -> LoadSpec<'_> {
         file: Path::new("m/1/model"),
         config,
         instance: "m_0_1",
+        devices: Devices::none(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     admission,
     api::{HeaderConfig, ReadinessPolicy, ReadyModels, ResponseCompression, tls},
     backend::onnxruntime,
-    placement, repository, scheduler, shared_memory, strict_yaml,
+    device, placement, repository, scheduler, shared_memory, strict_yaml,
     telemetry::logging,
     trace,
 };
@@ -45,6 +45,8 @@ pub struct Config {
     pub queue: scheduler::Config,
     /// The `onnxruntime` backend.
     pub onnxruntime: onnxruntime::Config,
+    /// What each GPU that is used gets.
+    pub gpu: device::Config,
     /// Tensors in memory that clients share.
     pub shared_memory: shared_memory::Config,
     /// Who callers are, and what they may do.
@@ -107,6 +109,7 @@ impl Default for Config {
             placement: placement::Config::default(),
             queue: scheduler::Config::default(),
             onnxruntime: onnxruntime::Config::default(),
+            gpu: device::Config::default(),
             shared_memory: shared_memory::Config::default(),
             auth: admission::auth::Config::default(),
             http_headers: HeaderConfig::default(),

@@ -83,7 +83,7 @@ impl Arena {
 }
 
 /// What an arena must have so that a part of `byte_size` bytes can be taken from it.
-pub(super) fn class_byte_size(byte_size: usize) -> Option<usize> {
+pub fn class_byte_size(byte_size: usize) -> Option<usize> {
     SMALLEST.checked_shl(u32::try_from(class_of(byte_size)?).ok()?)
 }
 

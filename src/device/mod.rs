@@ -5,16 +5,22 @@ mod affinity;
 mod arena;
 pub mod cuda;
 mod device_pool;
+mod devices;
 pub mod kernels;
+mod lane;
 #[cfg(test)]
 mod on_fake;
 mod pinned_pool;
+mod poller;
 
 use std::{fmt, num::NonZero, thread};
 
 pub use self::{
     affinity::{Affinity, allowed_cores, parse_cores, show_cores},
+    arena::class_byte_size,
     device_pool::DevicePool,
+    devices::{Config, Devices, OpenDevice},
+    lane::Lane,
     pinned_pool::{HostSlab, PinnedPool},
 };
 

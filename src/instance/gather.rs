@@ -1,17 +1,33 @@
 //! From requests to the batch that an executor sees: rows of the same input, one after the other.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::Signature;
 use crate::{
     backend::{BackendError, Batch, BatchInput},
+    device::PinnedPool,
     inference::{Input, Request},
     tensor::{Buffer, Tensor},
 };
 
-/// Gathers requests that the scheduler found to fit each other. One request alone is not copied.
-pub(super) fn gather(requests: &[Request], signature: &Signature) -> Result<Batch, BackendError> {
+/// Where gathered inputs go.
+#[derive(Clone, Copy)]
+pub(super) enum Slabs<'a> {
+    /// Anywhere on the host. One request alone stays where it is.
+    Host,
+    /// To memory that a device copies from while the host goes on.
+    Pinned(&'a Arc<PinnedPool>),
+}
+
+/// Gathers requests that the scheduler found to fit each other.
+pub(super) fn gather(
+    requests: &[Request],
+    signature: &Signature,
+    slabs: Slabs<'_>,
+) -> Result<Batch, BackendError> {
     let mut batch = Batch {
         batch_size: requests.iter().map(|request| request.batch_size).sum(),
         inputs: SmallVec::new(),
@@ -22,10 +38,10 @@ pub(super) fn gather(requests: &[Request], signature: &Signature) -> Result<Batc
         return Ok(batch);
     };
     for (position, input) in first.inputs.iter().enumerate() {
-        let tensor = if requests.len() == 1 {
+        let tensor = if requests.len() == 1 && matches!(slabs, Slabs::Host) {
             input.tensor.clone()
         } else {
-            concatenate(requests, position, input, batch.batch_size)?
+            concatenate(requests, position, input, batch.batch_size, slabs)?
         };
         batch.inputs.push(BatchInput {
             index: input.index,
@@ -40,27 +56,48 @@ fn concatenate(
     position: usize,
     like: &Input,
     rows: usize,
+    slabs: Slabs<'_>,
 ) -> Result<Tensor, BackendError> {
-    let parts = || {
-        requests
-            .iter()
-            .filter_map(|request| request.inputs.get(position))
-    };
-    let byte_size = parts().map(|input| input.tensor.data.byte_size()).sum();
-    let mut slab = BytesMut::with_capacity(byte_size);
-    for input in parts() {
-        let bytes = input.tensor.data.host().ok_or_else(|| {
-            BackendError::Failed(format!("input '{}' is not in host memory", input.name))
-        })?;
-        slab.extend_from_slice(bytes);
-    }
+    let parts = requests
+        .iter()
+        .filter_map(|request| request.inputs.get(position))
+        .map(|input| {
+            input.tensor.data.host().ok_or_else(|| {
+                BackendError::Failed(format!("input '{}' is not in host memory", input.name))
+            })
+        })
+        .collect::<Result<SmallVec<[&[u8]; 8]>, _>>()?;
     let mut shape = like.tensor.shape.clone();
-    shape.set(0, i64::try_from(rows).unwrap_or(i64::MAX));
+    if requests.len() > 1 {
+        shape.set(0, i64::try_from(rows).unwrap_or(i64::MAX));
+    }
     Ok(Tensor {
         datatype: like.tensor.datatype,
         shape,
-        data: Buffer::Host(Bytes::from(slab)),
+        data: Buffer::Host(slab(&parts, slabs)),
     })
+}
+
+/// The parts, one after the other.
+fn slab(parts: &[&[u8]], slabs: Slabs<'_>) -> Bytes {
+    let byte_size = parts.iter().map(|part| part.len()).sum();
+    match slabs {
+        Slabs::Host => {
+            let mut slab = BytesMut::with_capacity(byte_size);
+            parts.iter().for_each(|part| slab.extend_from_slice(part));
+            slab.freeze()
+        }
+        Slabs::Pinned(pool) => {
+            let mut slab = pool.take(byte_size);
+            let mut rest: &mut [u8] = &mut slab;
+            for part in parts {
+                let (place, after) = rest.split_at_mut(part.len());
+                place.copy_from_slice(part);
+                rest = after;
+            }
+            slab.freeze()
+        }
+    }
 }
 
 fn wanted(requests: &[Request]) -> SmallVec<[usize; 4]> {

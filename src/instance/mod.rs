@@ -2,8 +2,10 @@
 //! answer the requests. Knows nothing of models, versions and front doors.
 
 mod decoupled;
+mod flight;
 mod gather;
 mod pace;
+mod peers;
 mod scatter;
 mod seat;
 mod source;
@@ -16,7 +18,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-pub use self::{pace::Pace, seat::Seat, source::BatchSource};
+pub use self::{pace::Pace, peers::Peers, seat::Seat, source::BatchSource};
 use crate::{
     backend::{BackendError, Executor},
     inference::Statistics,
@@ -51,7 +53,7 @@ pub struct Starting {
 
 impl Instance {
     /// Starts a thread that loads an executor with `load` (warm-up included) and then serves
-    /// `source`.
+    /// `source`, together with its `peers`.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -59,6 +61,7 @@ impl Instance {
         name: &str,
         load: L,
         source: Arc<dyn BatchSource>,
+        peers: Arc<Peers>,
         signature: Arc<Signature>,
         statistics: Arc<Statistics>,
     ) -> Result<Starting, BackendError>
@@ -74,8 +77,10 @@ impl Instance {
                     Ok(executor) => executor,
                     Err(error) => return drop(report.send(Err(error))),
                 };
+                let seat = Seat::new(executor, signature, statistics);
+                peers.join(seat.device().cloned());
                 if report.send(Ok(())).is_ok() {
-                    worker::run(Seat::new(executor, signature, statistics), source.as_ref());
+                    worker::run(seat, source.as_ref(), &peers);
                 }
             })
             .map_err(|error| {

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use super::{Pace, Signature, worker};
 use crate::{
-    backend::Executor,
+    backend::{BackendError, Executor},
+    device::{Lane, OpenDevice, cuda::DeviceError},
     inference::{Request, Statistics},
 };
 
@@ -14,16 +15,20 @@ pub struct Seat {
     signature: Arc<Signature>,
     statistics: Arc<Statistics>,
     pace: Pace,
+    /// Where batches run, if not on the host.
+    lane: Option<Arc<Lane>>,
 }
 
 impl Seat {
     /// A place around `executor`.
     pub fn new(
-        executor: Box<dyn Executor>,
+        mut executor: Box<dyn Executor>,
         signature: Arc<Signature>,
         statistics: Arc<Statistics>,
     ) -> Self {
+        let on_device = executor.on_device();
         Self {
+            lane: on_device.map(|executor| Arc::clone(executor.lane())),
             executor,
             signature,
             statistics,
@@ -31,7 +36,34 @@ impl Seat {
         }
     }
 
-    /// Runs the requests as one batch and answers them.
+    /// The device, if it is not the host.
+    pub(super) fn device(&self) -> Option<&Arc<OpenDevice>> {
+        self.lane.as_ref().map(|lane| lane.device())
+    }
+
+    /// Waits, where batches are under way while others are begun, until another may be.
+    pub(super) fn wait_for_room(&self) {
+        self.lane.iter().for_each(|lane| lane.wait_for_room());
+    }
+
+    /// Whether batches can be run here: not once the device is lost.
+    pub(super) fn is_able(&self) -> bool {
+        self.loss().is_none()
+    }
+
+    fn loss(&self) -> Option<&DeviceError> {
+        self.lane.as_ref()?.lost()
+    }
+
+    /// Answers the requests with the reason why they cannot be run here.
+    pub(super) fn refuse(&self, requests: Vec<Request>) {
+        if let Some(error) = self.loss() {
+            let error = BackendError::from(error.clone()).into();
+            worker::fail(requests, &error, &self.statistics);
+        }
+    }
+
+    /// Runs the requests as one batch and answers them; on a device, when it has landed.
     pub fn run<R>(&mut self, requests: R)
     where
         R: AsRef<[Request]> + IntoIterator<Item = Request>,
@@ -39,12 +71,22 @@ impl Seat {
         let start = Instant::now();
         let executor = self.executor.as_mut();
         worker::execute_and_answer(executor, requests, start, &self.signature, &self.statistics);
-        self.pace.observe(start, start.elapsed());
+        // On a device it has only begun: who lends by pace lends no seat that has none.
+        if self.lane.is_none() {
+            self.pace.observe(start, start.elapsed());
+        }
     }
 
     /// How long its batches take, and how often they come.
     pub fn pace(&self) -> &Pace {
         &self.pace
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // What is under way uses what the executor owns.
+        self.lane.iter().for_each(|lane| lane.drain());
     }
 }
 

@@ -9,4 +9,7 @@ pub trait BatchSource: Send + Sync {
     /// closed and empty. While it waits the source may run requests at `seat` itself; what comes
     /// back is a seat of the same model.
     fn next(&self, seat: Seat) -> Option<(Vec<Request>, Seat)>;
+
+    /// Takes back what an instance was handed and cannot run, for others to take.
+    fn put_back(&self, requests: Vec<Request>);
 }

@@ -7,7 +7,11 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use smallvec::smallvec;
 
-use super::{BatchSource, Instance, Seat, Signature, gather::gather, scatter::scatter};
+use super::{
+    BatchSource, Instance, Seat, Signature,
+    gather::{Slabs, gather},
+    scatter::scatter,
+};
 use crate::{
     backend::{BackendError, Batch, Executor},
     error::ErrorKind,
@@ -70,7 +74,7 @@ fn numbers(rows: usize, columns: usize, first: u8) -> Tensor {
 
 /// What an identity backend does between gather and scatter.
 fn echo(requests: &[Request], signature: &Signature) -> Vec<Tensor> {
-    let mut batch = gather(requests, signature).unwrap();
+    let mut batch = gather(requests, signature, Slabs::Host).unwrap();
     batch.outputs[0] = batch.input(0).cloned();
     scatter(batch, requests, signature)
         .unwrap()
@@ -126,7 +130,7 @@ fn an_output_that_contradicts_the_signature_fails_the_batch() {
         (&[2, 3, 1], Datatype::Int16, "the model configuration says"),
         (&[2, 3], Datatype::Fp16, "has datatype FP16"),
     ] {
-        let mut batch = gather(&requests, &signature(Datatype::Int16)).unwrap();
+        let mut batch = gather(&requests, &signature(Datatype::Int16), Slabs::Host).unwrap();
         batch.outputs[0] = Some(Tensor {
             datatype,
             shape: Shape::from(shape),
@@ -146,7 +150,7 @@ fn a_reshaped_output_gets_the_shape_that_clients_see() {
     signature.outputs[0].reshape = Some(Shape::new([-1, 1]));
     let (request, _receiver) = request(2, numbers(2, 3, 0));
     let requests = [request];
-    let mut batch = gather(&requests, &signature).unwrap();
+    let mut batch = gather(&requests, &signature, Slabs::Host).unwrap();
     let mut output = numbers(2, 3, 0);
     output.shape = Shape::new([2, 3, 1]);
     batch.outputs[0] = Some(output);
@@ -160,6 +164,10 @@ struct Prepared(Mutex<VecDeque<Vec<Request>>>);
 impl BatchSource for Prepared {
     fn next(&self, seat: Seat) -> Option<(Vec<Request>, Seat)> {
         Some((self.0.lock().unwrap().pop_front()?, seat))
+    }
+
+    fn put_back(&self, requests: Vec<Request>) {
+        self.0.lock().unwrap().push_back(requests);
     }
 }
 
@@ -190,6 +198,7 @@ fn a_failed_or_panicking_batch_fails_only_its_own_requests() {
             "moody_0",
             move || Ok(Box::new(Moody { panics }) as Box<dyn Executor>),
             source,
+            Arc::default(),
             Arc::new(signature(Datatype::Int16)),
             Arc::clone(&statistics),
         )
@@ -216,6 +225,7 @@ fn a_load_that_fails_or_panics_is_reported() {
                 Err(BackendError::InvalidModel("broken".to_owned()))
             },
             Arc::new(Prepared(Mutex::default())),
+            Arc::default(),
             Arc::new(signature(Datatype::Int16)),
             Arc::default(),
         )

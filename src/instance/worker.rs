@@ -1,5 +1,5 @@
 //! An instance's loop: next → gather → execute → scatter → answer. What a decoupled executor takes
-//! in is answered elsewhere.
+//! in, or a device is given, is answered elsewhere.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -9,7 +9,11 @@ use std::{
 
 use smallvec::SmallVec;
 
-use super::{BatchSource, Seat, Signature, decoupled, gather::gather, scatter::scatter};
+use super::{
+    BatchSource, Peers, Seat, Signature, decoupled, flight,
+    gather::{Slabs, gather},
+    scatter::scatter,
+};
 use crate::{
     backend::{BackendError, Executor},
     error::Error,
@@ -18,11 +22,23 @@ use crate::{
     },
 };
 
-/// Serves `source` until it is closed and empty.
-pub(super) fn run(mut seat: Seat, source: &dyn BatchSource) {
-    while let Some((requests, next)) = source.next(seat) {
+/// Serves `source` until it is closed and empty. An instance whose device is lost ends, unless there
+/// is no other that could answer.
+pub(super) fn run(mut seat: Seat, source: &dyn BatchSource, peers: &Peers) {
+    loop {
+        // Before work is asked for, so that a batch is formed when it can run.
+        seat.wait_for_room();
+        let Some((requests, next)) = source.next(seat) else {
+            return;
+        };
         seat = next;
-        seat.run(requests);
+        if seat.is_able() {
+            seat.run(requests);
+        } else if peers.any_able() {
+            return source.put_back(requests);
+        } else {
+            seat.refuse(requests);
+        }
     }
 }
 
@@ -42,18 +58,22 @@ pub(super) fn execute_and_answer<R>(
         let requests = requests.into_iter().collect();
         return decoupled::execute(executor, requests, signature, statistics);
     }
+    if let Some(executor) = executor.on_device() {
+        let requests = requests.into_iter().collect();
+        return flight::launch(executor, requests, start, signature, statistics);
+    }
     match execute(executor, requests.as_ref(), start, signature) {
         Ok(executed) => answer(requests, executed, statistics),
         Err(error) => fail(requests, &error.into(), statistics),
     }
 }
 
-struct Executed {
-    responses: Vec<Response>,
-    start: Instant,
-    compute_input: Duration,
-    compute_infer: Duration,
-    compute_output: Duration,
+pub(super) struct Executed {
+    pub(super) responses: Vec<Response>,
+    pub(super) start: Instant,
+    pub(super) compute_input: Duration,
+    pub(super) compute_infer: Duration,
+    pub(super) compute_output: Duration,
 }
 
 fn execute(
@@ -62,7 +82,7 @@ fn execute(
     start: Instant,
     signature: &Signature,
 ) -> Result<Executed, BackendError> {
-    let mut batch = gather(requests, signature)?;
+    let mut batch = gather(requests, signature, Slabs::Host)?;
     let gathered = Instant::now();
     // A backend that panics fails its batch, not the instance.
     catch_unwind(AssertUnwindSafe(|| executor.execute(&mut batch)))
@@ -78,7 +98,7 @@ fn execute(
     })
 }
 
-fn answer<R>(requests: R, executed: Executed, statistics: &Statistics)
+pub(super) fn answer<R>(requests: R, executed: Executed, statistics: &Statistics)
 where
     R: AsRef<[Request]> + IntoIterator<Item = Request>,
 {
@@ -131,7 +151,11 @@ fn note(probe: &dyn Probe, queued: Instant, times: [Instant; 4], response: &Resp
     probe.at(Stage::ResponseComplete, Instant::now());
 }
 
-fn fail(requests: impl IntoIterator<Item = Request>, error: &Error, statistics: &Statistics) {
+pub(super) fn fail(
+    requests: impl IntoIterator<Item = Request>,
+    error: &Error,
+    statistics: &Statistics,
+) {
     for request in requests {
         statistics.failed(FailureReason::Backend, request.received.elapsed());
         request.respond.send(Err(error.clone()));

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, BackendRegistry, Executor, LoadSpec},
-    device::{Affinity, Device},
+    device::{Affinity, Device, Devices},
     error::{Error, Result},
     inference::{ModelName, Statistics},
-    instance::{BatchSource, Instance, Signature, Starting},
+    instance::{BatchSource, Instance, Peers, Signature, Starting},
     model_config::{self, ConfigError, Environment, ModelConfig},
     placement::{self, Footprint, Placer, Reservation},
     proto::inference as pb,
@@ -32,6 +32,8 @@ pub struct LoaderConfig {
     pub scheduler: scheduler::Config,
     /// Gives instances their devices.
     pub placer: Arc<Placer>,
+    /// Devices for instances.
+    pub devices: Arc<Devices>,
 }
 
 /// What to load.
@@ -119,6 +121,7 @@ impl Loader {
             backend,
             file,
             engine_fault,
+            devices: Arc::clone(&self.config.devices),
         })
     }
 
@@ -165,13 +168,15 @@ impl Loader {
             schedulers: [Arc::clone(scheduler), Arc::clone(&unused)],
             instances: Mutex::default(),
             reservation: None,
+            peers: Arc::default(),
         };
+        let unused_peers = Arc::<Peers>::default();
         let starting: Vec<_> = placement::instances(&config.instance_groups)
             .map(|(name, group, device)| {
-                let source: Arc<dyn BatchSource> = if group.passive {
-                    unused.clone()
+                let (source, peers): (Arc<dyn BatchSource>, _) = if group.passive {
+                    (unused.clone(), &unused_peers)
                 } else {
-                    scheduler.clone()
+                    (scheduler.clone(), &engine.peers)
                 };
                 let affinity = self.config.placer.affinity(group, device);
                 let load = prepared.loading(&name, device, affinity.cloned(), &config, &samples);
@@ -179,6 +184,7 @@ impl Loader {
                     &name,
                     load,
                     source,
+                    Arc::clone(peers),
                     Arc::clone(&signature),
                     Arc::clone(statistics),
                 )
@@ -195,6 +201,7 @@ struct Prepared {
     file: PathBuf,
     /// Why the engine cannot use the GPUs that there are.
     engine_fault: Option<String>,
+    devices: Arc<Devices>,
 }
 
 impl Prepared {
@@ -209,7 +216,7 @@ impl Prepared {
     ) -> impl FnOnce() -> Result<Box<dyn Executor>, BackendError> + Send + 'static {
         let (config, samples) = (Arc::clone(config), Arc::clone(samples));
         let (backend, instance) = (Arc::clone(&self.backend), instance.to_owned());
-        let file = self.file.clone();
+        let (file, devices) = (self.file.clone(), Arc::clone(&self.devices));
         move || {
             if let Some(affinity) = affinity {
                 affinity.apply().map_err(BackendError::Failed)?;
@@ -218,6 +225,7 @@ impl Prepared {
                 file: &file,
                 config: &config,
                 instance: &instance,
+                devices: &devices,
             };
             let mut executor = backend.load(&spec, device)?;
             warmup::run(executor.as_mut(), &samples)?;
@@ -270,6 +278,8 @@ pub(super) struct Engine {
     instances: Mutex<Vec<Instance>>,
     /// What they take of the devices.
     reservation: Option<Reservation>,
+    /// Those instances that serve requests.
+    peers: Arc<Peers>,
 }
 
 impl Engine {
@@ -286,6 +296,11 @@ impl Engine {
             self.stop();
         }
         result
+    }
+
+    /// Whether any instance can run a batch.
+    pub(super) fn is_able(&self) -> bool {
+        self.peers.any_able()
     }
 
     /// Lets the instances finish what is queued, ends them, and frees what they hold.

@@ -79,6 +79,11 @@ impl Model {
         self.load_duration
     }
 
+    /// Whether any of its instances can run a batch: not if all their devices are lost.
+    pub fn is_able(&self) -> bool {
+        self.engine.is_able()
+    }
+
     /// A lease; `None` once the model is being unloaded.
     pub fn lease(self: &Arc<Self>) -> Option<Lease> {
         let guard = self.leases.acquire()?;

@@ -118,7 +118,8 @@ impl<M: Loaded> Registry<M> {
     }
 
     /// Whether that version (or any, for `None`) serves.
-    pub fn is_ready(&self, name: &str, version: Option<u64>) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_ready(&self, name: &str, version: Option<u64>) -> bool {
         self.resolve(name, version).is_ok()
     }
 }

@@ -208,6 +208,15 @@ impl BatchSource for Scheduler {
             }
         }
     }
+
+    fn put_back(&self, requests: Vec<Request>) {
+        for request in requests {
+            if let Err(rejected) = self.submit(request) {
+                let Rejected { request, error } = *rejected;
+                request.respond.send(Err(error));
+            }
+        }
+    }
 }
 
 /// Why a request was dropped from a queue.

@@ -548,6 +548,7 @@ fn an_idle_instance_that_is_quick_is_run_by_whoever_brings_the_request() {
         "quick_0",
         move || Ok(Box::new(Tell(tell)) as Box<dyn Executor>),
         Arc::clone(&scheduler) as Arc<dyn BatchSource>,
+        Arc::default(),
         signature(),
         Arc::default(),
     )

@@ -12,7 +12,7 @@ use crate::{
         simulated::Simulated,
     },
     config::Config,
-    device::Inventory,
+    device::{Devices, Inventory},
     model::{Loader, LoaderConfig},
     model_config::Environment,
     placement::Placer,
@@ -43,7 +43,8 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     let registry = Arc::new(Registry::default());
     let inventory = Inventory::probe();
     tell(&inventory);
-    let loader = Arc::new(loader(config, &inventory)?);
+    let devices = Devices::new(&inventory, &config.gpu);
+    let loader = Arc::new(loader(config, &inventory, &devices)?);
     let settings = repository::Config {
         config_byte_limit: config.limits.config_byte_size,
         ..config.repository.clone()
@@ -62,7 +63,8 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
             ),
         )
         .with_logging(logging)
-        .with_tracing(Arc::clone(&tracing)),
+        .with_tracing(Arc::clone(&tracing))
+        .with_devices(devices),
         http_headers: HeaderRules::http(&config.http_headers)
             .map_err(|why| anyhow!("http_headers: {why}"))?,
         grpc_headers: HeaderRules::grpc(&config.grpc_headers)
@@ -101,13 +103,14 @@ fn tell(inventory: &Inventory) {
     }
 }
 
-fn loader(config: &Config, inventory: &Inventory) -> Result<Loader> {
+fn loader(config: &Config, inventory: &Inventory, devices: &Arc<Devices>) -> Result<Loader> {
     let placer = Placer::new(inventory, &config.placement).map_err(anyhow::Error::msg)?;
     Ok(Loader::new(
         backends(config, inventory),
         LoaderConfig {
             environment: environment(config, inventory),
             scheduler: config.queue.clone(),
+            devices: Arc::clone(devices),
             placer: Arc::new(placer),
         },
     ))

@@ -1,6 +1,6 @@
 //! Where a tensor's bytes live.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{any::Any, fmt::Debug, sync::Arc};
 
 use bytes::Bytes;
 
@@ -23,6 +23,8 @@ pub trait Memory: Send + Sync + Debug {
     fn byte_size(&self) -> usize;
     /// The bytes, where the host can read them.
     fn host(&self) -> Option<&[u8]>;
+    /// Itself, for who has to know which memory it is.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// A tensor's bytes: usually a refcounted host slice, otherwise some other [`Memory`].

@@ -1,4 +1,5 @@
-//! Events: marks in streams that can be waited for.
+//! Events: marks in streams that can be waited for. What is waited for is the mark that was put last
+//! when the wait was asked for; a mark that the same event puts later, in whatever stream, is another.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -13,18 +14,22 @@ pub(crate) struct Event {
     pub(crate) device: usize,
     has_timing: bool,
     state: Mutex<State>,
-    reached: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// How often it was recorded.
-    recorded: u64,
-    /// The last recording that its stream has reached.
-    completed: u64,
-    at: Option<Instant>,
+    /// Put last.
+    mark: Option<Arc<Mark>>,
     /// The capture in which it was recorded last, if it was in one, and the stream.
     capture: Option<(Arc<Capture>, Handle)>,
+}
+
+/// One place in one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Mark {
+    /// When the stream came to it.
+    reached: Mutex<Option<Instant>>,
+    changed: Condvar,
 }
 
 impl Event {
@@ -33,16 +38,17 @@ impl Event {
             device,
             has_timing,
             state: Mutex::default(),
-            reached: Condvar::new(),
         }
     }
 
-    /// A recording is put into a stream; says which it is.
-    pub(crate) fn record(&self) -> u64 {
-        let mut state = self.state();
-        state.capture = None;
-        state.recorded += 1;
-        state.recorded
+    /// A new mark, to be put into a stream.
+    pub(crate) fn record(&self) -> Arc<Mark> {
+        let mark = Arc::<Mark>::default();
+        *self.state() = State {
+            mark: Some(Arc::clone(&mark)),
+            capture: None,
+        };
+        mark
     }
 
     /// It is recorded in a stream that is being captured: nothing happens until a graph is launched.
@@ -54,53 +60,54 @@ impl Event {
         self.state().capture.clone()
     }
 
-    /// The recording that who waits now waits for.
-    pub(crate) fn last_recording(&self) -> u64 {
-        self.state().recorded
-    }
-
-    /// Its stream has come to that recording.
-    pub(crate) fn reach(&self, recording: u64) {
-        let mut state = self.state();
-        state.completed = state.completed.max(recording);
-        state.at = Some(Instant::now());
-        drop(state);
-        self.reached.notify_all();
-    }
-
-    pub(crate) fn wait(&self, recording: u64) {
-        drop(
-            self.reached
-                .wait_while(self.state(), |state| state.completed < recording)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+    /// What who waits now waits for; nothing if the event was never recorded.
+    pub(crate) fn mark(&self) -> Option<Arc<Mark>> {
+        self.state().mark.clone()
     }
 
     pub(crate) fn is_reached(&self) -> bool {
-        let state = self.state();
-        state.completed >= state.recorded
+        self.mark().is_none_or(|mark| mark.time().is_some())
     }
 
     /// Milliseconds from `self` to `end`.
     pub(crate) fn milliseconds_to(&self, end: &Self) -> Result<f32, Code> {
-        let (Some(start_at), Some(end_at)) = (self.time()?, end.time()?) else {
-            return Err(Code::INVALID_HANDLE);
-        };
-        let after = end_at.saturating_duration_since(start_at);
-        let before = start_at.saturating_duration_since(end_at);
+        let (start, end) = (self.time()?, end.time()?);
+        let after = end.saturating_duration_since(start);
+        let before = start.saturating_duration_since(end);
         Ok((after.as_secs_f32() - before.as_secs_f32()) * 1e3)
     }
 
-    fn time(&self) -> Result<Option<Instant>, Code> {
-        let state = self.state();
-        match (self.has_timing, state.completed >= state.recorded) {
-            (false, _) => Err(Code::INVALID_HANDLE),
-            (true, false) => Err(Code::NOT_READY),
-            (true, true) => Ok(state.at),
-        }
+    fn time(&self) -> Result<Instant, Code> {
+        let mark = self.mark().filter(|_| self.has_timing);
+        let mark = mark.ok_or(Code::INVALID_HANDLE)?;
+        mark.time().ok_or(Code::NOT_READY)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mark {
+    /// Its stream has come to it.
+    pub(crate) fn reach(&self) {
+        *self.reached() = Some(Instant::now());
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn wait(&self) {
+        drop(
+            self.changed
+                .wait_while(self.reached(), |reached| reached.is_none())
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    fn time(&self) -> Option<Instant> {
+        *self.reached()
+    }
+
+    fn reached(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

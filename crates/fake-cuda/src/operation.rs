@@ -3,7 +3,7 @@
 use std::{ffi::c_void, sync::Arc, time::Duration};
 
 use crate::{
-    code::Code, counters::Counter, device::Device, event::Event, kernels::Launch, state::state,
+    code::Code, counters::Counter, device::Device, event::Mark, kernels::Launch, state::state,
 };
 
 /// One operation, in a stream or in a graph.
@@ -24,8 +24,8 @@ pub(crate) enum Operation {
     },
     Launch(Launch),
     Graph(Arc<[Operation]>),
-    Record(Arc<Event>, u64),
-    Wait(Arc<Event>, u64),
+    Record(Arc<Mark>),
+    Wait(Arc<Mark>),
     Free(u64),
     Call(Callback),
 }
@@ -57,8 +57,8 @@ impl Operation {
     /// Does it, on the stream's own thread.
     pub(crate) fn run(&self, device: &Device, priority: i32) -> Result<(), Code> {
         match self {
-            Self::Record(event, recording) => event.reach(*recording),
-            Self::Wait(event, recording) => event.wait(*recording),
+            Self::Record(mark) => mark.reach(),
+            Self::Wait(mark) => mark.wait(),
             Self::Graph(operations) => {
                 device.add(Counter::Launches, 1);
                 for operation in operations.iter() {

@@ -110,8 +110,7 @@ impl Stream {
         }
         state().device(self.device)?.check()?;
         // From here on the mark must be reached, whatever happens to the device.
-        let recording = event.record();
-        self.enqueue(Operation::Record(Arc::clone(event), recording))
+        self.enqueue(Operation::Record(event.record()))
     }
 
     pub(crate) fn wait(&self, event: &Arc<Event>) -> Result<(), Code> {
@@ -125,8 +124,10 @@ impl Stream {
             }
             return Ok(());
         }
-        let recording = event.last_recording();
-        self.push(Operation::Wait(Arc::clone(event), recording))
+        match event.mark() {
+            Some(mark) => self.push(Operation::Wait(mark)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn begin_capture(&self) -> Result<(), Code> {

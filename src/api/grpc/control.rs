@@ -44,7 +44,7 @@ pub(super) fn model_ready(
     api.refuse_when_exiting()?;
     let version = parse_version(&request.version)?;
     Ok(pb::ModelReadyResponse {
-        ready: api.is_model_ready(version),
+        ready: api.model_ready(version).is_ok(),
     })
 }
 

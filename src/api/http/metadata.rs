@@ -30,7 +30,7 @@ pub(super) fn ready(api: &Admitted<'_>) -> Result<Response<Chunks>> {
 
 /// 200 if the model is ready, otherwise the error of looking it up.
 pub(super) fn model_ready(api: &Admitted<'_>, version: Option<u64>) -> Result<Response<Chunks>> {
-    api.resolve(version)?;
+    api.model_ready(version)?;
     Ok(answer::empty(StatusCode::OK))
 }
 

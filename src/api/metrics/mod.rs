@@ -1,6 +1,7 @@
 //! The metrics page: Triton's `nv_*` families, and a few histograms of Despina's own, written from
 //! the counters that the rooms below keep. Keeps no counters itself.
 
+mod device;
 mod gpu;
 mod host;
 
@@ -118,6 +119,7 @@ fn page(api: &Admitted<'_>, machine: &Machine) -> String {
     write_histograms(&mut exposition, &readings);
     write_host(&mut exposition, machine.cpu.utilization(), host::memory());
     gpu::write(&mut exposition, &machine.gpus.latest());
+    device::write(&mut exposition, &api.opened_devices());
     exposition.finish()
 }
 

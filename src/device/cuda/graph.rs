@@ -34,11 +34,11 @@ impl Graph {
         record: impl FnOnce(&mut Work) -> Result<(), DeviceError>,
     ) -> Result<Arc<Self>, DeviceError> {
         let context = stream.context();
+        let mut work = Work::new(context)?;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives.
         let result = unsafe { sys::cuStreamBeginCapture_v2(stream.raw(), mode) };
         context.check("cuStreamBeginCapture", result)?;
-        let mut work = Work::new(context);
         let recorded = record(&mut work);
         let kept = work.into_kept();
         let captured = Captured::end(stream);

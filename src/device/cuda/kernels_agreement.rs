@@ -67,7 +67,7 @@ fn ran(
     byte_size: usize,
     run: impl FnOnce(&mut Work, &DeviceSpan, &DeviceSpan) -> Result<(), DeviceError>,
 ) -> Vec<u8> {
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let (source, to) = (bench.with(&mut work, from), bench.span(byte_size));
     run(&mut work, &source, &to).unwrap();
     bench.read(work, &to, byte_size)
@@ -103,7 +103,7 @@ fn agree_on_casts(bench: &Bench, numbers: &mut Numbers, count: usize) {
 }
 
 fn agree_on_copies(bench: &Bench, numbers: &mut Numbers, count: usize) {
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let rows = [count, count / 2 + 1, 16, 1].map(|count| numbers.bytes(count));
     let mut pieces = Vec::new();
     let (mut want, mut offset) = (Vec::new(), 0);
@@ -160,7 +160,7 @@ fn agree_on_scores(bench: &Bench, numbers: &mut Numbers, rows: u32, columns: u32
     let width = usize::try_from(columns).unwrap();
     let mut values = numbers.floats(width * usize::try_from(rows).unwrap());
     let count = 5.min(width);
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let scores = Scores {
         span: bench.with(&mut work, &bytes(&values)),
         rows,
@@ -182,7 +182,7 @@ fn agree_on_scores(bench: &Bench, numbers: &mut Numbers, rows: u32, columns: u32
         .softmax(&mut work, stream, &scores, &scores.span)
         .unwrap();
     let probabilities = floats(&bench.read(work, &scores.span, values.len() * 4));
-    let got = bench.read(Work::new(&bench.context), &indices, byte_size);
+    let got = bench.read(Work::new(&bench.context).unwrap(), &indices, byte_size);
     let (got, _) = got.as_chunks();
     assert!(
         got.iter()

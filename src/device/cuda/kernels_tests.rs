@@ -98,7 +98,7 @@ fn every_entry_is_loaded_and_launched_on_its_spans() {
 
 fn casts(bench: &Bench) {
     let values = [1.5f32, -0.0, 65_520.0, 3.1];
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let from = bench.with(&mut work, &bytes(&values));
     let to = bench.span(8);
     let (kernels, stream) = (&bench.kernels, &bench.stream);
@@ -110,7 +110,7 @@ fn casts(bench: &Bench) {
         .concat();
     assert_eq!(bench.read(work, &to, 8), want);
 
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let from = bench.with(&mut work, &[0, 128, 255]);
     let to = bench.span(12);
     let conversion = Conversion::Uint8ToFp32 {
@@ -128,7 +128,7 @@ fn images(bench: &Bench) {
     let from: Vec<u8> = (0..24).map(|index| index * 10).collect();
     let mut want = vec![0.0f32; 32];
     plain::preprocess(&image, &from, &mut want).unwrap();
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let source = bench.with(&mut work, &from);
     let to = bench.span(128);
     bench
@@ -146,7 +146,7 @@ fn images(bench: &Bench) {
 
 fn scores(bench: &Bench) {
     let rows = [[0.5f32, 2.0, 2.0], [-1.0, f32::NAN, 4.0]];
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let scores = Scores {
         span: bench.with(&mut work, &bytes(rows.as_flattened())),
         rows: 2,
@@ -168,7 +168,7 @@ fn scores(bench: &Bench) {
         .flat_map(|row| top_k(row.iter().copied(), 2))
         .collect();
     let got = bench.read(work, &indices, 16);
-    let got_values = floats(&bench.read(Work::new(&bench.context), &values, 16));
+    let got_values = floats(&bench.read(Work::new(&bench.context).unwrap(), &values, 16));
     let (got, _) = got.as_chunks();
     for ((index, value), want) in got.iter().zip(got_values).zip(want) {
         assert_eq!(
@@ -177,7 +177,7 @@ fn scores(bench: &Bench) {
         );
     }
 
-    let mut work = Work::new(&bench.context);
+    let mut work = Work::new(&bench.context).unwrap();
     let (kernels, stream) = (&bench.kernels, &bench.stream);
     kernels
         .top_k(&mut work, stream, (&scores, 1, true), &values, &indices)
@@ -188,7 +188,7 @@ fn scores(bench: &Bench) {
     let mut want = rows[0];
     plain::softmax(&mut want);
     assert_eq!(floats(&bench.read(work, &scores.span, 12)), want);
-    let best = floats(&bench.read(Work::new(&bench.context), &values, 4));
+    let best = floats(&bench.read(Work::new(&bench.context).unwrap(), &values, 4));
     assert_eq!(best, [want[1]]);
 }
 
@@ -197,7 +197,7 @@ fn batches_are_gathered_from_anywhere_and_scattered_to_pinned_memory() {
     let test = name!(batches_are_gathered_from_anywhere_and_scattered_to_pinned_memory);
     on_fake(test, &[("FAKE_CUDA_KERNEL_US", "5000")], || {
         let bench = Bench::new(0);
-        let mut work = Work::new(&bench.context);
+        let mut work = Work::new(&bench.context).unwrap();
         let mut pinned = bench.pinned.take(3);
         pinned.copy_from_slice(&[1, 2, 3]);
         let pieces = vec![
@@ -219,7 +219,7 @@ fn batches_are_gathered_from_anywhere_and_scattered_to_pinned_memory() {
         let landed = pending.wait().unwrap();
         assert_eq!((&*landed[0], &*landed[1]), (&[4, 0, 0, 0][..], &[3, 4][..]));
         drop(landed);
-        let whole = bench.read(Work::new(&bench.context), &slab, 12);
+        let whole = bench.read(Work::new(&bench.context).unwrap(), &slab, 12);
         assert_eq!(whole, [2, 3, 4, 4, 4, 4, 4, 0, 0, 0, 9, 9]);
         assert_eq!(bench.pinned.usage().used_byte_size, 0);
     });
@@ -231,7 +231,7 @@ fn what_would_leave_its_span_is_not_launched() {
     on_fake(test, &[], || {
         let bench = Bench::new(0);
         let (kernels, stream, pool) = (&bench.kernels, &bench.stream, &bench.pinned);
-        let mut work = Work::new(&bench.context);
+        let mut work = Work::new(&bench.context).unwrap();
         let small = bench.span(8);
         let large = bench.span(64);
         let image = plain::Image::new(1, [4, 4], [2, 2], &[(1.0, 0.0)]).unwrap();

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use cudarc::driver::sys::{self, CUdeviceptr, CUresult};
 
@@ -138,5 +138,9 @@ impl Memory for DeviceSpan {
 
     fn host(&self) -> Option<&[u8]> {
         None
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }

@@ -6,14 +6,16 @@ use std::{
     os::unix::fs::symlink,
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
 };
+
+use bytes::Bytes;
 
 use super::*;
 use crate::{
     device::{
-        DevicePool, HostSlab, PinnedPool,
+        Config, DevicePool, Devices, HostSlab, Inventory, Lane, PinnedPool,
         on_fake::{is_inside, on_fake, with_libraries},
     },
     tensor::Memory,
@@ -45,7 +47,7 @@ fn slab(pool: &Arc<PinnedPool>, bytes: &[u8]) -> HostSlab {
 /// What a span holds.
 fn read(span: &DeviceSpan) -> Vec<u8> {
     let pool = PinnedPool::new(span.context(), 1 << 16, None).unwrap();
-    let mut work = Work::new(span.context());
+    let mut work = Work::new(span.context()).unwrap();
     let stream = stream(span.context());
     work.download(&stream, span, pool.take(span.byte_size()))
         .unwrap();
@@ -157,7 +159,7 @@ fn a_round_trip_over_three_streams_keeps_its_order() {
             let device = DevicePool::new(&context, 1 << 16).unwrap();
             let [up, compute, down] = [(); 3].map(|()| stream(&context));
             let (input, output) = (device.take(4).unwrap(), device.take(8).unwrap());
-            let mut work = Work::new(&context);
+            let mut work = Work::new(&context).unwrap();
             work.upload(&up, &input, slab(&pinned, &[1, 2, 3, 4]).freeze())
                 .unwrap();
             work.order(&up, &compute).unwrap();
@@ -174,6 +176,42 @@ fn a_round_trip_over_three_streams_keeps_its_order() {
 }
 
 #[test]
+fn a_lane_has_two_batches_under_way_and_says_when_each_has_landed() {
+    let settings = [("FAKE_CUDA_COPY_US", "200000")];
+    let test = name!(a_lane_has_two_batches_under_way_and_says_when_each_has_landed);
+    on_fake(test, &settings, || {
+        let devices = Devices::new(&Inventory::probe(), &Config::default());
+        let lane = Lane::new(&devices.open(3).unwrap(), 4096, Priority::High).unwrap();
+        let (sender, landed) = mpsc::channel();
+        for flight in [1, 2] {
+            lane.wait_for_room();
+            assert!(landed.try_recv().is_err(), "the first has not landed");
+            let span = lane.pool().take(1).unwrap();
+            let mut work = Work::new(lane.device().context()).unwrap();
+            work.upload(lane.upload(), &span, Bytes::from(vec![flight]))
+                .unwrap();
+            work.order(lane.upload(), lane.download()).unwrap();
+            let slab = lane.device().pinned().take(1);
+            work.download(lane.download(), &span, slab).unwrap();
+            let sender = sender.clone();
+            lane.launch(work, move |slabs| {
+                sender.send(slabs.unwrap()[0][0]).unwrap()
+            });
+        }
+        lane.wait_for_room();
+        assert_eq!(landed.try_recv(), Ok(1), "there was no room before");
+        lane.drain();
+        assert_eq!(landed.try_recv(), Ok(2));
+        let open: Vec<_> = devices
+            .opened()
+            .iter()
+            .map(|device| device.context().ordinal())
+            .collect();
+        assert_eq!(open, [3]);
+    });
+}
+
+#[test]
 fn work_that_is_dropped_holds_on_to_its_memory_until_it_is_done() {
     let settings = [("FAKE_CUDA_COPY_US", "20000")];
     let test = name!(work_that_is_dropped_holds_on_to_its_memory_until_it_is_done);
@@ -183,7 +221,7 @@ fn work_that_is_dropped_holds_on_to_its_memory_until_it_is_done() {
         let device = DevicePool::new(&context, 4096).unwrap();
         let (stream, span) = (stream(&context), device.take(4).unwrap());
         for finished in [false, true] {
-            let mut work = Work::new(&context);
+            let mut work = Work::new(&context).unwrap();
             work.upload(&stream, &span, slab(&pinned, &[7; 4]).freeze())
                 .unwrap();
             assert_eq!(pinned.usage().used_byte_size, 512);
@@ -240,7 +278,7 @@ fn a_pageable_slab_can_be_copied_to_and_from() {
             let _all = pinned.take(512);
             let device = DevicePool::new(&context, 4096).unwrap();
             let (stream, span) = (stream(&context), device.take(4).unwrap());
-            let mut work = Work::new(&context);
+            let mut work = Work::new(&context).unwrap();
             work.upload(&stream, &span, slab(&pinned, &[5; 4]).freeze())
                 .unwrap();
             work.download(&stream, &span, pinned.take(4)).unwrap();
@@ -262,7 +300,7 @@ fn a_graph_is_captured_once_and_replayed() {
         })
         .unwrap();
         assert_eq!(read(&span), [0; 8]);
-        let mut work = Work::new(&context);
+        let mut work = Work::new(&context).unwrap();
         work.replay(&stream, &graph).unwrap();
         work.finish().unwrap().wait().unwrap();
         assert_eq!(read(&span), [3; 8]);
@@ -292,7 +330,7 @@ fn a_kernel_takes_its_arguments() {
         let error = module.kernel("nothing").unwrap_err();
         assert!(error.to_string().contains("no kernel 'nothing'"), "{error}");
         let kernel = module.kernel("fill_u32").unwrap();
-        let mut work = Work::new(&context);
+        let mut work = Work::new(&context).unwrap();
         let arguments = [
             Argument::Span(span.clone()),
             Argument::U32(0x0102_0304),
@@ -314,7 +352,7 @@ fn memory_goes_from_device_to_device() {
             pool.take(4).unwrap()
         });
         let stream = stream(&first);
-        let mut work = Work::new(&first);
+        let mut work = Work::new(&first).unwrap();
         work.fill(&stream, &spans[0], 6).unwrap();
         work.copy(&stream, &spans[1], &spans[0]).unwrap();
         work.finish().unwrap().wait().unwrap();
@@ -328,7 +366,7 @@ fn a_copy_that_does_not_fit_is_refused() {
         let context = open(0);
         let device = DevicePool::new(&context, 4096).unwrap();
         let (stream, span) = (stream(&context), device.take(4).unwrap());
-        let mut work = Work::new(&context);
+        let mut work = Work::new(&context).unwrap();
         let error = work.upload(&stream, &span, vec![0; 5].into()).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -350,7 +388,7 @@ fn a_dead_device_is_lost_for_good_and_its_memory_comes_back() {
             let pinned = PinnedPool::new(&context, 4096, None).unwrap();
             let device = DevicePool::new(&context, 4096).unwrap();
             let (stream, span) = (stream(&context), device.take(4).unwrap());
-            let mut work = Work::new(&context);
+            let mut work = Work::new(&context).unwrap();
             for _ in 0..2 {
                 let _ = work.upload(&stream, &span, slab(&pinned, &[1; 4]).freeze());
             }
@@ -363,7 +401,10 @@ fn a_dead_device_is_lost_for_good_and_its_memory_comes_back() {
             assert_eq!(context.lost().unwrap(), &error);
             assert!(
                 DevicePool::new(&context, 1).is_err()
-                    && Work::new(&context).fill(&stream, &span, 0).is_err()
+                    && Work::new(&context)
+                        .unwrap()
+                        .fill(&stream, &span, 0)
+                        .is_err()
             );
             assert_eq!(pinned.usage().used_byte_size, 0);
             assert!(other.memory().is_ok() && other.lost().is_none());
@@ -410,7 +451,7 @@ fn nothing_is_left_after_five_hundred_cycles() {
                 let device = DevicePool::new(&context, 1 << 19).unwrap();
                 let streams = [(); 3].map(|()| stream(&context));
                 let span = device.take(512).unwrap();
-                let mut work = Work::new(&context);
+                let mut work = Work::new(&context).unwrap();
                 work.upload(&streams[0], &span, slab(&pinned, &[1; 512]).freeze())
                     .unwrap();
                 work.order(&streams[0], &streams[1]).unwrap();
@@ -448,7 +489,7 @@ fn share_memory_with_another_process() {
     let memory = DeviceMemory::new(&context, 4096).unwrap();
     let span = DeviceSpan::of(&memory, 0, 4, memory.clone()).unwrap();
     let stream = stream(&context);
-    let mut work = Work::new(&context);
+    let mut work = Work::new(&context).unwrap();
     work.fill(&stream, &span, 0x5a).unwrap();
     work.finish().unwrap().wait().unwrap();
     fs::write(file, memory.share().unwrap()).unwrap();
@@ -482,7 +523,7 @@ fn memory_of_another_process_is_read_and_written_within_its_bounds() {
         assert!(memory.span(4093, 4).is_none() && memory.span(usize::MAX, 2).is_none());
         let span = memory.span(0, 4).unwrap();
         assert_eq!(read(&span), [0x5a; 4]);
-        let mut work = Work::new(&context);
+        let mut work = Work::new(&context).unwrap();
         work.fill(&stream(&context), &span, 0xa5).unwrap();
         work.finish().unwrap().wait().unwrap();
         drop(other.stdin.take());

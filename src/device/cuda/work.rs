@@ -44,13 +44,18 @@ pub(super) struct Kept {
 }
 
 impl Work {
-    /// No work yet.
-    pub fn new(context: &Arc<Context>) -> Self {
-        Self {
+    /// No work yet. It is to be given by the thread that makes this: the driver wants the context of
+    /// the streams to be the thread's own.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn new(context: &Arc<Context>) -> Result<Self, DeviceError> {
+        context.enter()?;
+        Ok(Self {
             context: Arc::clone(context),
             streams: SmallVec::new(),
             kept: Kept::default(),
-        }
+        })
     }
 
     /// Copies host memory to the beginning of a span of the device's. From pinned memory it is done

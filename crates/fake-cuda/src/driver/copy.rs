@@ -2,7 +2,7 @@
 
 use std::{ffi::c_uchar, slice, sync::Arc};
 
-use super::{current, exported, stream::stream};
+use super::{current, exported, stream::given};
 use crate::{
     code::Code,
     counters::Counter,
@@ -86,15 +86,15 @@ fn download(queue: &Stream, destination: u64, source: u64, byte_size: usize) -> 
 
 exported! {
     fn cuMemcpyHtoDAsync_v2(destination: u64, source: HostBytes, byte_size: usize, queue: Handle) {
-        upload(&*stream(queue)?, destination, &source, byte_size)
+        upload(&*given(queue)?, destination, &source, byte_size)
     }
 
     fn cuMemcpyDtoHAsync_v2(destination: u64, source: u64, byte_size: usize, queue: Handle) {
-        download(&*stream(queue)?, destination, source, byte_size)
+        download(&*given(queue)?, destination, source, byte_size)
     }
 
     fn cuMemcpyDtoDAsync_v2(destination: u64, source: u64, byte_size: usize, queue: Handle) {
-        stream(queue)?.push(across(destination, source, byte_size))
+        given(queue)?.push(across(destination, source, byte_size))
     }
 
     fn cuMemcpyHtoD_v2(destination: u64, source: HostBytes, byte_size: usize) {
@@ -116,7 +116,7 @@ exported! {
     }
 
     fn cuMemsetD8Async(address: u64, value: c_uchar, byte_size: usize, queue: Handle) {
-        stream(queue)?.push(Operation::Fill {
+        given(queue)?.push(Operation::Fill {
             address,
             value,
             byte_size: byte_size as u64,

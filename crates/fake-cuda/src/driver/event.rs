@@ -40,8 +40,9 @@ exported! {
     }
 
     fn cuEventSynchronize(handle: Handle) {
-        let waited = event(handle)?;
-        waited.wait(waited.last_recording());
+        if let Some(mark) = event(handle)?.mark() {
+            mark.wait();
+        }
         event(handle).map(drop)
     }
 

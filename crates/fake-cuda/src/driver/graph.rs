@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Out, exported, stream::stream};
+use super::{
+    Out, exported,
+    stream::{given, stream},
+};
 use crate::{
     code::Code, counters::Counter, graph::Graph, operation::Operation, state::state, table::Handle,
 };
@@ -33,7 +36,7 @@ exported! {
 
     fn cuGraphLaunch(executable: Handle, queue: Handle) {
         let graph = state().graphs.find(executable)?;
-        stream(queue)?.push(Operation::Graph(Arc::clone(&graph.operations)))
+        given(queue)?.push(Operation::Graph(Arc::clone(&graph.operations)))
     }
 
     fn cuGraphDestroy(graph: Handle) {

@@ -2,7 +2,10 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 
-use super::{Out, current, exported, of_context, stream::stream};
+use super::{
+    Out, current, exported, of_context,
+    stream::{given, stream},
+};
 use crate::{
     code::Code,
     counters::Counter,
@@ -55,7 +58,7 @@ exported! {
 
     fn cuMemFreeAsync(address: u64, queue: Handle) {
         state().memory.allocation(address, |_, _| ())?;
-        stream(queue)?.push(Operation::Free(address))
+        given(queue)?.push(Operation::Free(address))
     }
 
     fn cuMemGetAddressRange_v2(base: Out<u64>, byte_size: Out<usize>, address: u64) {
@@ -138,7 +141,7 @@ exported! {
     ) {
         of_context(destination_context)?;
         of_context(source_context)?;
-        stream(queue)?.push(super::copy::across(destination, source, byte_size))
+        given(queue)?.push(super::copy::across(destination, source, byte_size))
     }
 }
 

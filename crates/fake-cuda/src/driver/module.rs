@@ -2,7 +2,7 @@
 
 use std::ffi::{c_uint, c_void};
 
-use super::{Out, Text, current, exported, stream::stream};
+use super::{Out, Text, current, exported, stream::given};
 use crate::{
     code::Code,
     counters::Counter,
@@ -91,6 +91,6 @@ exported! {
         let kernel = state().functions.find(function)?.kernel;
         // SAFETY: the header says that there is a pointer for each parameter of the kernel.
         let launch = unsafe { Launch::new(kernel, grid, block, arguments) };
-        stream(queue)?.push(Operation::Launch(launch))
+        given(queue)?.push(Operation::Launch(launch))
     }
 }

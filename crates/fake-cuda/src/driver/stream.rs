@@ -19,6 +19,15 @@ use crate::{
 /// Handles that mean the default stream: none, the legacy one, the thread's own.
 const DEFAULT: std::ops::RangeInclusive<Handle> = 0..=2;
 
+/// The stream with that handle, to be given something: its context must be current.
+pub(super) fn given(handle: Handle) -> Result<Arc<Stream>, Code> {
+    let (stream, device) = (stream(handle)?, current()?);
+    match stream.device == device.ordinal {
+        true => Ok(stream),
+        false => Err(Code::INVALID_HANDLE),
+    }
+}
+
 /// The stream with that handle.
 pub(super) fn stream(handle: Handle) -> Result<Arc<Stream>, Code> {
     match DEFAULT.contains(&handle) {
@@ -75,7 +84,7 @@ exported! {
         function: Option<unsafe extern "C" fn(*mut c_void)>,
         argument: *mut c_void,
     ) {
-        stream(queue)?.push(Operation::Call(Callback {
+        given(queue)?.push(Operation::Call(Callback {
             function: function.ok_or(Code::INVALID_VALUE)?,
             argument: argument as usize,
         }))

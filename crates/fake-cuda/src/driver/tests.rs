@@ -118,6 +118,24 @@ fn streams_run_at_once_and_events_order_them() {
 }
 
 #[test]
+fn an_event_that_is_recorded_again_elsewhere_changes_nothing_for_who_waits_already() {
+    enter(0);
+    let (slow, quick, waiting, event) = (new_stream(), new_stream(), new_stream(), new_event());
+    let (a, b) = (allocate(4), allocate(4));
+    let gate = Gate::close(slow);
+    ok!(cuMemsetD8Async(a, 7, 4, slow));
+    ok!(cuEventRecord(event, slow));
+    ok!(cuStreamWaitEvent(waiting, event, 0));
+    ok!(cuMemcpyDtoDAsync_v2(b, a, 4, waiting));
+    ok!(cuEventRecord(event, quick));
+    ok!(cuEventSynchronize(event));
+    assert_eq!(code!(cuStreamQuery(waiting)), Code::NOT_READY.0);
+    gate.open();
+    ok!(cuStreamSynchronize(waiting));
+    assert_eq!(read(b, 4), [7; 4]);
+}
+
+#[test]
 fn pageable_memory_is_read_at_once_and_pinned_memory_later() {
     enter(1);
     let queue = new_stream();

@@ -1,0 +1,53 @@
+//! What the devices in use have and gave. Devices that no model used are left out: they were not
+//! opened.
+
+use std::{fmt::Display, sync::Arc};
+
+use crate::{
+    device::{OpenDevice, PoolUsage},
+    telemetry::exposition::{Exposition, Kind},
+};
+
+/// A family's name, its kind and help, and where its value is.
+type Family = (&'static str, Kind, &'static str, fn(&PoolUsage) -> u64);
+
+/// Writes a family for each number, one series for each device.
+pub(super) fn write(exposition: &mut Exposition, devices: &[Arc<OpenDevice>]) {
+    let mut family = |name, kind, help, value: &dyn Fn(&OpenDevice) -> Box<dyn Display>| {
+        exposition.family(name, kind, help);
+        for device in devices {
+            exposition.series(name, &[("gpu_uuid", device.uuid())], value(device));
+        }
+    };
+    family(
+        "despina_gpu_lost",
+        Kind::Gauge,
+        "Whether the GPU can no longer be used by this process (1) or can (0)",
+        &|device| Box::new(u8::from(device.lost().is_some())),
+    );
+    let pools: [Family; 3] = [
+        (
+            "despina_pinned_pool_bytes",
+            Kind::Gauge,
+            "Pinned host memory for the GPU, in bytes",
+            |usage| usage.byte_size as u64,
+        ),
+        (
+            "despina_pinned_pool_used_bytes",
+            Kind::Gauge,
+            "Pinned host memory that batches hold, in bytes, rounded up to size classes",
+            |usage| usage.used_byte_size as u64,
+        ),
+        (
+            "despina_pinned_pool_overflow_total",
+            Kind::Counter,
+            "Times that pinned host memory was used up and ordinary memory was taken",
+            |usage| usage.overflow_count,
+        ),
+    ];
+    for (name, kind, help, value) in pools {
+        family(name, kind, help, &|device| {
+            Box::new(value(&device.pinned().usage()))
+        });
+    }
+}

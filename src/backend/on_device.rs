@@ -1,0 +1,177 @@
+//! Batches on a device: how their tensors come there and back, the same for every backend that
+//! computes on one.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{BackendError, Batch, DeviceExecutor, LoadSpec};
+use crate::{
+    device::{
+        HostSlab, Lane, class_byte_size,
+        cuda::{DeviceSpan, Priority, Work},
+    },
+    model_config::{ModelConfig, OutputSpec},
+    tensor::{Buffer, Datatype, Memory, Shape, Tensor},
+};
+
+/// A batch that a device was given.
+#[derive(Debug)]
+pub struct Enqueued {
+    /// What the device's streams were given.
+    pub work: Work,
+    /// What is to be made of what they bring.
+    pub landing: Landing,
+}
+
+/// Outputs that are on their way to the host.
+#[derive(Debug)]
+pub struct Landing {
+    batch: Batch,
+    /// Indices of the outputs that are downloaded, in that order.
+    downloads: SmallVec<[usize; 4]>,
+}
+
+impl Landing {
+    /// The executed batch, its outputs in the host's memory.
+    pub fn land(mut self, slabs: Vec<HostSlab>) -> Batch {
+        for (index, slab) in self.downloads.into_iter().zip(slabs) {
+            if let Some(Some(output)) = self.batch.outputs.get_mut(index) {
+                output.data = Buffer::Host(slab.freeze());
+            }
+        }
+        self.batch
+    }
+}
+
+/// Gives the device the batch: its inputs, what the executor does with them, and the way back of its
+/// outputs. Nothing is waited for.
+///
+/// # Errors
+/// If the device has no memory for it, the executor fails, or the device is lost.
+pub fn enqueue(
+    executor: &mut dyn DeviceExecutor,
+    mut batch: Batch,
+) -> Result<Enqueued, BackendError> {
+    let lane = Arc::clone(executor.lane());
+    let mut work = Work::new(lane.device().context())?;
+    for input in &mut batch.inputs {
+        input.tensor.data = upload(&lane, &mut work, &input.tensor.data)?;
+    }
+    work.order(lane.upload(), lane.compute())?;
+    executor.enqueue(&mut batch, &mut work)?;
+    work.order(lane.compute(), lane.download())?;
+    let mut downloads = SmallVec::new();
+    for (index, output) in batch.outputs.iter().enumerate() {
+        if let Some(span) = output.as_ref().and_then(|tensor| span(&tensor.data)) {
+            let slab = lane.device().pinned().take(span.byte_size());
+            work.download(lane.download(), span, slab)?;
+            downloads.push(index);
+        }
+    }
+    let landing = Landing { batch, downloads };
+    Ok(Enqueued { work, landing })
+}
+
+/// Runs one batch and waits for it: for warm-up.
+///
+/// # Errors
+/// As [`enqueue`], or if the device is lost while it works.
+pub fn execute_alone(
+    executor: &mut dyn DeviceExecutor,
+    batch: &mut Batch,
+) -> Result<(), BackendError> {
+    let Enqueued { work, landing } = enqueue(executor, batch.clone())?;
+    let slabs = work.finish()?.wait()?;
+    *batch = landing.land(slabs);
+    Ok(())
+}
+
+/// What the executor computes on: memory that already is on the device is used where it is.
+fn upload(lane: &Lane, work: &mut Work, data: &Buffer) -> Result<Buffer, BackendError> {
+    if span(data).is_some() {
+        return Ok(data.clone());
+    }
+    let bytes = data
+        .to_host_bytes()
+        .ok_or_else(|| BackendError::Failed("an input is on another device".to_owned()))?;
+    let span = lane.pool().take(bytes.len())?;
+    work.upload(lane.upload(), &span, bytes)?;
+    Ok(Buffer::Foreign(Arc::new(span)))
+}
+
+/// The device's memory that a buffer is, if it is any.
+pub(super) fn span(data: &Buffer) -> Option<&DeviceSpan> {
+    match data {
+        Buffer::Host(_) => None,
+        Buffer::Foreign(memory) => memory.as_any().downcast_ref(),
+    }
+}
+
+/// A lane on that device, with memory for all batches that can be under way.
+///
+/// # Errors
+/// If the device cannot be used, or has not so much memory left.
+pub(super) fn lane(spec: &LoadSpec<'_>, ordinal: u32) -> Result<Arc<Lane>, BackendError> {
+    let device = spec.devices.open(ordinal)?;
+    let byte_size = staging_byte_size(spec.config)?;
+    Ok(Lane::new(&device, byte_size, Priority::Normal)?)
+}
+
+/// Memory for inputs and outputs of the largest batches. Dimensions that vary count as 1: who sends
+/// more has the lane take more.
+fn staging_byte_size(config: &ModelConfig) -> Result<usize, BackendError> {
+    let inputs = config
+        .inputs
+        .iter()
+        .map(|input| (input.datatype, &input.dims));
+    let outputs = config
+        .outputs
+        .iter()
+        .map(|output| (output.datatype, &output.dims));
+    let rows = config.max_batch_size.max(1);
+    let mut byte_size = 0_usize;
+    for (datatype, dims) in inputs.chain(outputs) {
+        let shape: Shape = dims.iter().map(|&dim| dim.max(1)).collect();
+        byte_size = tensor_byte_size(datatype, &shape)
+            .and_then(|row| class_byte_size(row.checked_mul(rows)?))
+            .and_then(|tensor| tensor.checked_mul(Lane::DEPTH))
+            .and_then(|tensor| byte_size.checked_add(tensor))
+            .ok_or_else(|| too_large(&config.name, &shape))?;
+    }
+    Ok(byte_size)
+}
+
+fn tensor_byte_size(datatype: Datatype, shape: &Shape) -> Option<usize> {
+    // A BYTES element is at least its length.
+    let element = datatype.element_byte_size().unwrap_or(4);
+    shape.element_count()?.checked_mul(element)
+}
+
+fn too_large(name: &str, shape: &Shape) -> BackendError {
+    BackendError::InvalidModel(format!(
+        "'{name}' of shape {shape} is too large for a device"
+    ))
+}
+
+/// An output of device memory whose content is for the executor to make: variable dimensions are 1.
+pub(super) fn output_tensor(
+    lane: &Lane,
+    spec: &OutputSpec,
+    rows: Option<usize>,
+) -> Result<(Tensor, DeviceSpan), BackendError> {
+    let dims = spec.reshape.as_ref().unwrap_or(&spec.dims);
+    let mut shape: Shape = dims.iter().map(|&dim| dim.max(1)).collect();
+    if let Some(rows) = rows {
+        shape = shape.with_leading(i64::try_from(rows).unwrap_or(i64::MAX));
+    }
+    let byte_size =
+        tensor_byte_size(spec.datatype, &shape).ok_or_else(|| too_large(&spec.name, &shape))?;
+    let span = lane.pool().take(byte_size)?;
+    let tensor = Tensor {
+        datatype: spec.datatype,
+        shape,
+        data: Buffer::Foreign(Arc::new(span.clone())),
+    };
+    Ok((tensor, span))
+}

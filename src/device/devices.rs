@@ -1,0 +1,165 @@
+//! Devices in use: opened when the first instance is put on one, with what all its instances share,
+//! and open until the server ends. What an instance has for itself is its [`super::Lane`].
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Device, Gpu, Inventory, PinnedPool,
+    cuda::{Context, DeviceError},
+    poller::Poller,
+};
+
+/// What each device that is used gets.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Bytes of pinned host memory for each GPU. What does not fit goes through ordinary memory,
+    /// which is slower.
+    pub pinned_memory_pool_byte_size: usize,
+    /// Microseconds for which a GPU's poller looks for the end of a batch without a break, before it
+    /// sleeps between looks.
+    pub completion_spin_us: u32,
+}
+
+impl Config {
+    const DEFAULT: Self = Self {
+        pinned_memory_pool_byte_size: 256 << 20,
+        completion_spin_us: 50,
+    };
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The devices of this machine.
+#[derive(Debug, Default)]
+pub struct Devices {
+    config: Config,
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    gpu: Gpu,
+    open: Mutex<Option<Arc<OpenDevice>>>,
+}
+
+impl Devices {
+    /// Those of the inventory; opens none.
+    pub fn new(inventory: &Inventory, config: &Config) -> Arc<Self> {
+        let slot = |gpu: &Gpu| Slot {
+            gpu: gpu.clone(),
+            open: Mutex::default(),
+        };
+        Arc::new(Self {
+            config: config.clone(),
+            slots: inventory.gpus.iter().map(slot).collect(),
+        })
+    }
+
+    /// Those of a machine that has none.
+    #[cfg(test)]
+    pub(crate) fn none() -> &'static Self {
+        static NONE: Devices = Devices {
+            config: Config::DEFAULT,
+            slots: Vec::new(),
+        };
+        &NONE
+    }
+
+    /// The device, opened if nobody used it before. Takes about a second then.
+    ///
+    /// # Errors
+    /// If there is no such device, it cannot be used, or it was lost.
+    pub fn open(&self, ordinal: u32) -> Result<Arc<OpenDevice>, DeviceError> {
+        let slot = self.slots.iter().find(|slot| slot.gpu.ordinal == ordinal);
+        let slot = slot.ok_or_else(|| DeviceError::Failed {
+            device: Device::Cuda(ordinal),
+            call: "open",
+            code: "no such device".to_owned(),
+        })?;
+        // Held while it is opened: whoever else wants it waits, and others open other devices.
+        let mut open = slot.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = match open.as_ref() {
+            Some(device) => Arc::clone(device),
+            None => {
+                let device = OpenDevice::new(&slot.gpu, &self.config)?;
+                Arc::clone(open.insert(device))
+            }
+        };
+        match device.lost() {
+            Some(error) => Err(error.clone()),
+            None => Ok(device),
+        }
+    }
+
+    /// Those that were opened, in the order of their ordinals.
+    pub fn opened(&self) -> Vec<Arc<OpenDevice>> {
+        let open = |slot: &Slot| {
+            slot.open
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        };
+        self.slots.iter().filter_map(open).collect()
+    }
+}
+
+/// A device in use.
+#[derive(Debug)]
+pub struct OpenDevice {
+    uuid: String,
+    context: Arc<Context>,
+    pinned: Arc<PinnedPool>,
+    poller: Poller,
+}
+
+impl OpenDevice {
+    fn new(gpu: &Gpu, config: &Config) -> Result<Arc<Self>, DeviceError> {
+        let context = Context::open(gpu.ordinal)?;
+        let byte_size = config.pinned_memory_pool_byte_size.max(1);
+        let pinned = PinnedPool::new(&context, byte_size, gpu.numa_node)?;
+        let poller = Poller::start(&context, config.completion_spin_us)?;
+        tracing::info!(
+            device = %context.device(),
+            pinned_byte_size = byte_size,
+            numa_node = gpu.numa_node,
+            "device opened"
+        );
+        Ok(Arc::new(Self {
+            uuid: gpu.uuid.clone(),
+            context,
+            pinned,
+            poller,
+        }))
+    }
+
+    /// Its UUID, as the inventory has it.
+    pub fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
+    /// Its context.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The error after which it can no longer be used, if there was one.
+    pub fn lost(&self) -> Option<&DeviceError> {
+        self.context.lost()
+    }
+
+    /// Host memory near it.
+    pub fn pinned(&self) -> &Arc<PinnedPool> {
+        &self.pinned
+    }
+
+    pub(super) fn poller(&self) -> &Poller {
+        &self.poller
+    }
+}

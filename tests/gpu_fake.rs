@@ -1,0 +1,353 @@
+//! The real server on eight pretend GPUs: placement, batches through pinned and device memory, devices
+//! that have no memory left or die, and nothing left in the end. It says nothing about a real GPU.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use common::{Connection, Repository, Server, call, wait_until};
+use fake_cuda::counters::{self, Counter};
+
+/// A folder with the pretend driver, and the file in which it counts.
+struct Fake {
+    folder: tempfile::TempDir,
+}
+
+impl Fake {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fake_cuda::install(folder.path()).unwrap();
+        Self { folder }
+    }
+
+    fn counters(&self) -> PathBuf {
+        self.folder.path().join("counters")
+    }
+
+    /// A file that is not there yet.
+    fn trigger(&self) -> PathBuf {
+        self.folder.path().join("die")
+    }
+
+    fn count(&self, device: usize, counter: Counter) -> u64 {
+        counters::read(&self.counters(), device, counter).unwrap()
+    }
+
+    /// What is held of both devices that a test uses.
+    fn held(&self) -> Vec<u64> {
+        let counters = [
+            Counter::Contexts,
+            Counter::Streams,
+            Counter::Graphs,
+            Counter::Modules,
+            Counter::UsedBytes,
+            Counter::PinnedBytes,
+        ];
+        let of = |device: usize| counters.map(|counter| self.count(device, counter));
+        [of(0), of(1)].concat()
+    }
+
+    fn start(&self, models: &Path, flags: &[&str], settings: &[(&str, &str)]) -> Server {
+        let config = self.folder.path().join("server.yaml");
+        fs::write(&config, "gpu:\n  pinned_memory_pool_byte_size: 1048576\n").unwrap();
+        let config = config.to_str().unwrap().to_owned();
+        let flags: Vec<_> = ["--config", &config]
+            .into_iter()
+            .chain(flags.iter().copied())
+            .collect();
+        let folder = self.folder.path().to_str().unwrap().to_owned();
+        let counters = self.counters().to_str().unwrap().to_owned();
+        let own = [
+            ("LD_LIBRARY_PATH", &*folder),
+            ("FAKE_CUDA_COUNTERS", &*counters),
+        ];
+        Server::start_in(models, &flags, &[&own, settings].concat())
+    }
+}
+
+/// `IN` is copied to `OUT`, in batches of up to 8, by instances of that group.
+fn echo(name: &str, group: &str, extra: &str) -> String {
+    format!(
+        "name: '{name}' backend: 'identity' max_batch_size: 8 dynamic_batching {{}}
+         input {{ name: 'IN' data_type: TYPE_INT32 dims: 4 }}
+         output {{ name: 'OUT' data_type: TYPE_INT32 dims: 4 }}
+         instance_group [ {group} ] {extra}"
+    )
+}
+
+fn body(numbers: [i32; 4]) -> String {
+    format!(r#"{{"inputs":[{{"name":"IN","datatype":"INT32","shape":[1,4],"data":{numbers:?}}}]}}"#)
+}
+
+/// Asks for four numbers and says what came: the status, and the numbers if it is 200.
+fn ask(connection: &mut Connection, model: &str, numbers: [i32; 4]) -> (u16, String) {
+    let path = format!("/v2/models/{model}/infer");
+    let answer = connection.post(&path, &body(numbers)).expect("an answer");
+    if answer.status == 200 {
+        assert_eq!(
+            answer.json()["outputs"][0]["data"],
+            serde_json::json!(numbers)
+        );
+    }
+    (answer.status, answer.text())
+}
+
+fn metric(server: &Server, name: &str, device: usize) -> Option<String> {
+    let page = call(server.metrics, "GET", "/metrics", "").unwrap().text();
+    let series = format!("{name}{{gpu_uuid=\"GPU-46414b45-4355-4441-0000-00000000000{device}\"}} ");
+    page.lines()
+        .find_map(|line| line.strip_prefix(&series))
+        .map(str::to_owned)
+}
+
+#[test]
+fn batches_go_through_every_device_that_is_used_and_through_no_other() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    models.add(
+        "all",
+        &echo(
+            "all",
+            "{ kind: KIND_GPU count: 2 gpus: [ 0, 1, 2, 3, 4, 5, 6 ] }",
+            "",
+        ),
+        &[1],
+    );
+    let server = fake.start(models.path(), &[], &[]);
+    let sent = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for client in 0..8 {
+            let (http, sent) = (server.http, &sent);
+            scope.spawn(move || {
+                let mut connection = Connection::open(http).unwrap();
+                for number in 0..200 {
+                    let numbers = [client, number, -number, i32::MAX - number];
+                    assert_eq!(ask(&mut connection, "all", numbers).0, 200);
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(sent.into_inner(), 1600);
+    let uploaded: u64 = (0..7)
+        .map(|device| fake.count(device, Counter::UploadedBytes))
+        .sum();
+    let downloaded: u64 = (0..7)
+        .map(|device| fake.count(device, Counter::DownloadedBytes))
+        .sum();
+    assert_eq!((uploaded, downloaded), (1600 * 16, 1600 * 16));
+    for device in 0..8 {
+        let used = u64::from(device < 7);
+        assert_eq!(
+            fake.count(device, Counter::Contexts),
+            used,
+            "device {device}"
+        );
+        assert_eq!(fake.count(device, Counter::Streams), used * 2 * 3);
+        assert_eq!(fake.count(device, Counter::PageableCopies), 0);
+    }
+    assert_eq!(metric(&server, "despina_gpu_lost", 0).as_deref(), Some("0"));
+    assert_eq!(metric(&server, "despina_gpu_lost", 7), None);
+    assert_eq!(
+        metric(&server, "despina_pinned_pool_used_bytes", 0).as_deref(),
+        Some("0")
+    );
+    server.stop();
+    for device in 0..8 {
+        for counter in [
+            Counter::Contexts,
+            Counter::Streams,
+            Counter::Events,
+            Counter::UsedBytes,
+            Counter::PinnedBytes,
+        ] {
+            assert_eq!(
+                fake.count(device, counter),
+                0,
+                "{counter:?} of device {device}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_model_that_does_not_fit_is_refused_and_leaves_nothing() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    let large =
+        echo("large", "{ kind: KIND_GPU gpus: [ 0 ] }", "").replace("dims: 4", "dims: 1000000");
+    models.add("large", &large, &[1]);
+    models.add(
+        "small",
+        &echo("small", "{ kind: KIND_GPU gpus: [ 0 ] }", ""),
+        &[1],
+    );
+    let flags = ["--model-control-mode", "explicit", "--load-model", "small"];
+    let server = fake.start(models.path(), &flags, &[("FAKE_CUDA_MEMORY_MB", "64")]);
+    let before = fake.count(0, Counter::UsedBytes);
+    let answer = server.call("POST", "/v2/repository/models/large/load", "{}");
+    assert_ne!(answer.status, 200);
+    assert!(
+        answer.text().contains("cuda:0 is out of memory"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(fake.count(0, Counter::UsedBytes), before);
+    assert_eq!(fake.count(0, Counter::Streams), 3);
+    let mut connection = Connection::open(server.http).unwrap();
+    assert_eq!(ask(&mut connection, "small", [1, 2, 3, 4]).0, 200);
+    server.stop();
+}
+
+#[test]
+fn a_batch_for_which_there_is_no_memory_fails_alone() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    // Its size is not known beforehand, so it is taken when it is needed.
+    let any = echo("any", "{ kind: KIND_GPU gpus: [ 0 ] }", "").replace("dims: 4", "dims: -1");
+    models.add("any", &any, &[1]);
+    let server = fake.start(models.path(), &[], &[("FAKE_CUDA_MEMORY_MB", "1")]);
+    let infer = |count: usize| {
+        let numbers = vec!["7"; count].join(",");
+        let body = format!(
+            r#"{{"inputs":[{{"name":"IN","datatype":"INT32","shape":[1,{count}],"data":[{numbers}]}}]}}"#
+        );
+        server.call("POST", "/v2/models/any/infer", &body)
+    };
+    assert_eq!(infer(4).status, 200);
+    let refused = infer(400_000);
+    assert!(
+        refused.text().contains("cuda:0 is out of memory"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(infer(1000).status, 200);
+    server.stop();
+}
+
+#[test]
+fn a_device_that_dies_under_load_takes_only_its_own_batches_with_it() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    models.add(
+        "both",
+        &echo("both", "{ kind: KIND_GPU gpus: [ 0, 1 ] }", ""),
+        &[1],
+    );
+    models.add(
+        "other",
+        &echo("other", "{ kind: KIND_GPU gpus: [ 1 ] }", ""),
+        &[1],
+    );
+    models.add(
+        "doomed",
+        &echo("doomed", "{ kind: KIND_GPU gpus: [ 0 ] }", ""),
+        &[1],
+    );
+    models.add("host", &echo("host", "{ kind: KIND_CPU }", ""), &[1]);
+    let trigger = fake.trigger();
+    let faults = format!("0:dies-when={}", trigger.display());
+    let server = fake.start(models.path(), &[], &[("FAKE_CUDA_FAULTS", &faults)]);
+    let finished = AtomicBool::new(false);
+    let failed = AtomicUsize::new(0);
+    let answered = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for model in ["both", "both", "both", "other", "host"] {
+            let (finished, failed, answered) = (&finished, &failed, &answered);
+            let http = server.http;
+            scope.spawn(move || {
+                let mut connection = Connection::open(http).unwrap();
+                for number in 0.. {
+                    if finished.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let (status, text) = ask(&mut connection, model, [number; 4]);
+                    answered.fetch_add(1, Ordering::SeqCst);
+                    if status != 200 {
+                        assert_eq!((status, model), (503, "both"), "{text}");
+                        assert!(text.contains("cuda:0 is lost"), "{text}");
+                        failed.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+        let after = |count: usize| {
+            let until = answered.load(Ordering::SeqCst) + count;
+            wait_until("requests", || answered.load(Ordering::SeqCst) >= until);
+        };
+        after(100);
+        fs::write(&trigger, "").unwrap();
+        wait_until("the loss", || {
+            metric(&server, "despina_gpu_lost", 0).as_deref() == Some("1")
+        });
+        after(500);
+        finished.store(true, Ordering::SeqCst);
+    });
+    // One instance, two batches under way at most, and three clients.
+    assert!((1..=3).contains(&failed.into_inner()), "failures");
+    assert_eq!(metric(&server, "despina_gpu_lost", 1).as_deref(), Some("0"));
+    let ready = |model: &str| {
+        server
+            .call("GET", &format!("/v2/models/{model}/ready"), "")
+            .status
+    };
+    assert_eq!(["both", "other", "host"].map(ready), [200; 3]);
+    assert_ne!(ready("doomed"), 200);
+    assert!(!server.is_ready());
+    let mut connection = Connection::open(server.http).unwrap();
+    let (status, text) = ask(&mut connection, "doomed", [0; 4]);
+    assert_eq!(status, 503);
+    assert!(text.contains("cuda:0 is lost"), "{text}");
+    server.stop();
+}
+
+#[test]
+fn five_hundred_loads_and_unloads_leave_nothing() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    models.add(
+        "stays",
+        &echo("stays", "{ kind: KIND_GPU gpus: [ 0 ] }", ""),
+        &[1],
+    );
+    models.add(
+        "goes",
+        &echo("goes", "{ kind: KIND_GPU gpus: [ 0, 1 ] }", ""),
+        &[1],
+    );
+    let large =
+        echo("large", "{ kind: KIND_GPU gpus: [ 1 ] }", "").replace("dims: 4", "dims: 1000000");
+    models.add("large", &large, &[1]);
+    let flags = ["--model-control-mode", "explicit", "--load-model", "stays"];
+    let server = fake.start(models.path(), &flags, &[("FAKE_CUDA_MEMORY_MB", "64")]);
+    let mut connection = Connection::open(server.http).unwrap();
+    let mut before = None;
+    for cycle in 0..500 {
+        let mut control = |model: &str, act: &str| {
+            let path = format!("/v2/repository/models/{model}/{act}");
+            connection.post(&path, "{}").expect("an answer").status
+        };
+        assert_eq!(control("goes", "load"), 200);
+        if cycle % 10 == 0 {
+            assert_ne!(control("large", "load"), 200);
+        }
+        assert_eq!(ask(&mut connection, "goes", [cycle; 4]).0, 200);
+        let path = "/v2/repository/models/goes/unload";
+        assert_eq!(connection.post(path, "{}").unwrap().status, 200);
+        wait_until("the unload", || fake.count(1, Counter::Streams) == 0);
+        if cycle == 0 {
+            before = Some(fake.held());
+        }
+    }
+    wait_until("the last unload", || fake.count(0, Counter::Streams) == 3);
+    assert_eq!(Some(fake.held()), before);
+    assert_eq!(ask(&mut connection, "stays", [5; 4]).0, 200);
+    server.stop();
+}
