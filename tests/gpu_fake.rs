@@ -8,11 +8,14 @@ mod common;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use common::{Connection, Repository, Server, call, wait_until};
+use despina::device::cuda::{Context, DeviceMemory, probe};
 use fake_cuda::counters::{self, Counter};
 
 /// A folder with the pretend driver, and the file in which it counts.
@@ -349,5 +352,150 @@ fn five_hundred_loads_and_unloads_leave_nothing() {
     wait_until("the last unload", || fake.count(0, Counter::Streams) == 3);
     assert_eq!(Some(fake.held()), before);
     assert_eq!(ask(&mut connection, "stays", [5; 4]).0, 200);
+    server.stop();
+}
+
+/// A client with memory of its own on device 0, in a process of its own: four numbers at the
+/// beginning, and room for four more.
+struct Client {
+    process: Child,
+    /// By which the server opens its memory, in base64.
+    handle: String,
+}
+
+const CLIENT: &str = "GPU_FAKE_CLIENT";
+const NUMBERS: [i32; 4] = [11, -12, 13, -14];
+const CLIENT_BYTES: usize = 4096;
+const OUTPUT_AT: usize = 256;
+
+impl Client {
+    fn start(fake: &Fake) -> Self {
+        let file = fake.folder.path().join("handle");
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["the_client_of_the_test_below", "--exact"])
+            .env(CLIENT, &file)
+            .env("LD_LIBRARY_PATH", fake.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut handle = Vec::new();
+        wait_until("the client's handle", || {
+            assert!(
+                process.try_wait().unwrap().is_none(),
+                "the client has ended"
+            );
+            handle = fs::read(&file).unwrap_or_default();
+            handle.len() == 64
+        });
+        let handle = BASE64_STANDARD.encode(handle);
+        Self { process, handle }
+    }
+
+    /// Has it look at what it got; it ends well if that is right.
+    fn finish(mut self) {
+        drop(self.process.stdin.take());
+        assert!(
+            self.process.wait().unwrap().success(),
+            "what the client got"
+        );
+    }
+}
+
+#[test]
+fn the_client_of_the_test_below() {
+    let Some(file) = std::env::var_os(CLIENT) else {
+        return;
+    };
+    probe().unwrap();
+    let memory = DeviceMemory::new(&Context::open(0).unwrap(), CLIENT_BYTES).unwrap();
+    let bytes: Vec<u8> = NUMBERS.into_iter().flat_map(i32::to_le_bytes).collect();
+    let input = memory.span(0, bytes.len()).unwrap();
+    input.store(bytes.clone().into()).unwrap();
+    fs::write(file, memory.share().unwrap()).unwrap();
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let output = memory.span(OUTPUT_AT, bytes.len()).unwrap();
+    assert_eq!(output.fetch().unwrap(), bytes);
+}
+
+/// A request whose tensors are in region `r`, the input at `offset`.
+fn shared_body(offset: usize) -> String {
+    let place = |offset: usize| {
+        format!(
+            r#"{{"shared_memory_region":"r","shared_memory_byte_size":16,"shared_memory_offset":{offset}}}"#
+        )
+    };
+    format!(
+        r#"{{"inputs":[{{"name":"IN","datatype":"INT32","shape":[1,4],"parameters":{}}}],
+            "outputs":[{{"name":"OUT","parameters":{}}}]}}"#,
+        place(offset),
+        place(OUTPUT_AT)
+    )
+}
+
+#[test]
+fn tensors_in_a_clients_device_memory_do_not_pass_through_the_host() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    models.add(
+        "gpu",
+        &echo("gpu", "{ kind: KIND_GPU gpus: [ 0 ] }", ""),
+        &[1],
+    );
+    models.add(
+        "far",
+        &echo("far", "{ kind: KIND_GPU gpus: [ 1 ] }", ""),
+        &[1],
+    );
+    models.add("host", &echo("host", "{ kind: KIND_CPU }", ""), &[1]);
+    let server = fake.start(models.path(), &["--allow-client-shm", "true"], &[]);
+    let client = Client::start(&fake);
+    let register = |byte_size: usize| {
+        let path = "/v2/cudasharedmemory/region/r/register";
+        let handle = &client.handle;
+        let body = format!(
+            r#"{{"raw_handle":{{"b64":"{handle}"}},"device_id":0,"byte_size":{byte_size}}}"#
+        );
+        server.call("POST", path, &body)
+    };
+    let refused = register(CLIENT_BYTES + 1);
+    assert!(
+        refused.text().contains("allocation of 4096 bytes"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(register(CLIENT_BYTES).status, 200);
+
+    let infer = |model: &str, offset: usize| {
+        let path = format!("/v2/models/{model}/infer");
+        server.call("POST", &path, &shared_body(offset))
+    };
+    let downloaded = fake.count(0, Counter::DownloadedBytes);
+    let uploaded = fake.count(0, Counter::UploadedBytes);
+    assert_eq!(infer("gpu", 0).status, 200);
+    // The output's way to the host and into the client's memory; the input has none.
+    assert_eq!(fake.count(0, Counter::DownloadedBytes) - downloaded, 16);
+    assert_eq!(fake.count(0, Counter::UploadedBytes) - uploaded, 16);
+    // An address that no kernel could read from is copied first.
+    assert_eq!(infer("gpu", 4).status, 200);
+    assert_ne!(infer("gpu", CLIENT_BYTES - 8).status, 200);
+    assert_eq!(infer("host", 0).status, 200);
+    // Together with what others send.
+    thread::scope(|scope| {
+        for sender in 0..4 {
+            let http = server.http;
+            scope.spawn(move || {
+                let mut connection = Connection::open(http).unwrap();
+                for number in 0..50 {
+                    assert_eq!(ask(&mut connection, "gpu", [sender, number, 0, 1]).0, 200);
+                }
+            });
+        }
+        for _ in 0..50 {
+            assert_eq!(infer("gpu", 0).status, 200);
+        }
+    });
+    assert_eq!(infer("far", 0).status, 200);
+    client.finish();
     server.stop();
 }

@@ -6,7 +6,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use hyper::HeaderMap;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{
     Api, Stage,
@@ -367,6 +367,29 @@ impl Admitted<'_> {
     pub(super) fn regions(&self) -> Result<&Regions> {
         self.caller.check(Verb::SharedMemory)?;
         Ok(&self.caller.api.interior.regions)
+    }
+
+    /// Registers memory of a CUDA device; see [`Regions::register_cuda`]. Off the front door's threads: a
+    /// device that nobody has used takes a while to open.
+    ///
+    /// # Errors
+    /// As [`Regions::register_cuda`] and [`Admitted::regions`].
+    pub(super) async fn register_cuda(
+        &self,
+        name: String,
+        handle: Vec<u8>,
+        device: i64,
+        byte_size: u64,
+    ) -> Result<()> {
+        self.regions()?;
+        let api = Arc::clone(&self.caller.api);
+        let register = move || {
+            let regions = &api.interior.regions;
+            regions.register_cuda(&name, &handle, device, byte_size)
+        };
+        spawn_blocking(register)
+            .await
+            .unwrap_or_else(|_| Err(Error::internal("shared_memory", "registering was stopped")))
     }
 
     /// Whether regions of this kind can be registered.

@@ -7,6 +7,7 @@ pub mod identity;
 mod on_device;
 pub mod onnxruntime;
 mod parameters;
+mod pieces;
 mod registry;
 pub mod repeat;
 pub mod simulated;
@@ -18,7 +19,8 @@ use std::{path::Path, sync::Arc};
 pub use self::{
     batch::{Batch, BatchInput},
     decoupled::{DecoupledExecutor, DecoupledRequest, Outputs, Responder, Stop},
-    on_device::{Enqueued, Landing, enqueue},
+    on_device::{Enqueued, Landing, enqueue, on_host},
+    pieces::Pieces,
     registry::BackendRegistry,
 };
 use crate::{

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{BackendError, Batch, DeviceExecutor, LoadSpec};
+use super::{BackendError, Batch, DeviceExecutor, LoadSpec, Pieces};
 use crate::{
     device::{
         HostSlab, Lane, class_byte_size,
@@ -87,17 +88,42 @@ pub fn execute_alone(
     Ok(())
 }
 
-/// What the executor computes on: memory that already is on the device is used where it is.
+/// What the executor computes on: memory that already is on the device is used where it is, and what
+/// comes from several places is put together there.
 fn upload(lane: &Lane, work: &mut Work, data: &Buffer) -> Result<Buffer, BackendError> {
-    if span(data).is_some() {
+    let ordinal = lane.device().context().ordinal();
+    if span(data).is_some_and(|span| span.is_aligned() && span.context().ordinal() == ordinal) {
         return Ok(data.clone());
     }
-    let bytes = data
-        .to_host_bytes()
-        .ok_or_else(|| BackendError::Failed("an input is on another device".to_owned()))?;
-    let span = lane.pool().take(bytes.len())?;
-    work.upload(lane.upload(), &span, bytes)?;
-    Ok(Buffer::Foreign(Arc::new(span)))
+    let whole = lane.pool().take(data.byte_size())?;
+    let mut offset = 0;
+    for piece in Pieces::of(data).unwrap_or(std::slice::from_ref(data)) {
+        let place = whole.part(offset, piece.byte_size()).ok_or_else(unplaced)?;
+        offset += piece.byte_size();
+        match span(piece) {
+            Some(source) => work.copy(lane.upload(), &place, source)?,
+            None => {
+                let bytes = piece.to_host_bytes().ok_or_else(unplaced)?;
+                work.upload(lane.upload(), &place, bytes)?;
+            }
+        }
+    }
+    Ok(Buffer::Foreign(Arc::new(whole)))
+}
+
+fn unplaced() -> BackendError {
+    BackendError::Failed("an input is neither on the host nor on a device".to_owned())
+}
+
+/// A buffer's bytes where the host can read them: what is on a device is fetched, and waited for.
+///
+/// # Errors
+/// If the device is lost.
+pub fn on_host(data: &Buffer) -> Result<Bytes, BackendError> {
+    match span(data) {
+        Some(span) => Ok(span.fetch()?),
+        None => data.to_host_bytes().ok_or_else(unplaced),
+    }
 }
 
 /// The device's memory that a buffer is, if it is any.

@@ -60,13 +60,14 @@ impl PinnedPool {
     /// was frozen into, is dropped.
     pub fn take(self: &Arc<Self>, byte_size: usize) -> HostSlab {
         let part = self.arena().take(byte_size);
-        let home = if let Some(part) = part {
-            Home::Pinned(Arc::clone(self), part)
-        } else {
+        let Some(part) = part else {
             self.pageable_count.fetch_add(1, Ordering::Relaxed);
-            Home::Pageable(vec![0; byte_size].into())
+            return HostSlab::pageable(byte_size);
         };
-        HostSlab { home, byte_size }
+        HostSlab {
+            home: Home::Pinned(Arc::clone(self), part),
+            byte_size,
+        }
     }
 
     /// Where the device's kernels find `bytes`, which it reads and writes over the bus; `None` unless
@@ -104,6 +105,14 @@ enum Home {
 }
 
 impl HostSlab {
+    /// Ordinary memory, for who has no pool.
+    pub(super) fn pageable(byte_size: usize) -> Self {
+        Self {
+            home: Home::Pageable(vec![0; byte_size].into()),
+            byte_size,
+        }
+    }
+
     /// Whether a device can copy from and to it while the host goes on.
     pub fn is_pinned(&self) -> bool {
         matches!(self.home, Home::Pinned(..))

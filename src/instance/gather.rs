@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::Signature;
 use crate::{
-    backend::{BackendError, Batch, BatchInput},
+    backend::{BackendError, Batch, BatchInput, Pieces, on_host},
     device::PinnedPool,
     inference::{Input, Request},
     tensor::{Buffer, Tensor},
@@ -38,11 +38,7 @@ pub(super) fn gather(
         return Ok(batch);
     };
     for (position, input) in first.inputs.iter().enumerate() {
-        let tensor = if requests.len() == 1 && matches!(slabs, Slabs::Host) {
-            input.tensor.clone()
-        } else {
-            concatenate(requests, position, input, batch.batch_size, slabs)?
-        };
+        let tensor = concatenate(requests, position, input, batch.batch_size, slabs)?;
         batch.inputs.push(BatchInput {
             index: input.index,
             tensor,
@@ -58,15 +54,11 @@ fn concatenate(
     rows: usize,
     slabs: Slabs<'_>,
 ) -> Result<Tensor, BackendError> {
-    let parts = requests
+    let parts: SmallVec<[&Buffer; 8]> = requests
         .iter()
         .filter_map(|request| request.inputs.get(position))
-        .map(|input| {
-            input.tensor.data.host().ok_or_else(|| {
-                BackendError::Failed(format!("input '{}' is not in host memory", input.name))
-            })
-        })
-        .collect::<Result<SmallVec<[&[u8]; 8]>, _>>()?;
+        .map(|input| &input.tensor.data)
+        .collect();
     let mut shape = like.tensor.shape.clone();
     if requests.len() > 1 {
         shape.set(0, i64::try_from(rows).unwrap_or(i64::MAX));
@@ -74,13 +66,32 @@ fn concatenate(
     Ok(Tensor {
         datatype: like.tensor.datatype,
         shape,
-        data: Buffer::Host(slab(&parts, slabs)),
+        data: join(&parts, slabs)?,
     })
 }
 
+/// The parts as one: on the host, unless some are on a device and that is where they go.
+fn join(parts: &[&Buffer], slabs: Slabs<'_>) -> Result<Buffer, BackendError> {
+    let on_device = parts.iter().any(|part| part.host().is_none());
+    match (slabs, parts) {
+        (Slabs::Pinned(_), [part]) if on_device => Ok((*part).clone()),
+        (Slabs::Pinned(_), _) if on_device => {
+            Ok(Pieces::buffer(parts.iter().copied().cloned().collect()))
+        }
+        (Slabs::Host, [part]) if !on_device => Ok((*part).clone()),
+        _ => {
+            let parts = parts
+                .iter()
+                .map(|part| on_host(part))
+                .collect::<Result<SmallVec<[Bytes; 8]>, _>>()?;
+            Ok(Buffer::Host(slab(&parts, slabs)))
+        }
+    }
+}
+
 /// The parts, one after the other.
-fn slab(parts: &[&[u8]], slabs: Slabs<'_>) -> Bytes {
-    let byte_size = parts.iter().map(|part| part.len()).sum();
+fn slab(parts: &[Bytes], slabs: Slabs<'_>) -> Bytes {
+    let byte_size = parts.iter().map(Bytes::len).sum();
     match slabs {
         Slabs::Host => {
             let mut slab = BytesMut::with_capacity(byte_size);

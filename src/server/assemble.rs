@@ -44,6 +44,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     let inventory = Inventory::probe();
     tell(&inventory);
     let devices = Devices::new(&inventory, &config.gpu);
+    let has_gpus = !inventory.gpus.is_empty();
     let loader = Arc::new(loader(config, &inventory, &devices)?);
     let settings = repository::Config {
         config_byte_limit: config.limits.config_byte_size,
@@ -59,7 +60,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
             Regions::new(
                 &config.shared_memory,
                 config.limits.shared_memory_regions,
-                None,
+                has_gpus.then(|| Arc::clone(&devices) as _),
             ),
         )
         .with_logging(logging)

@@ -8,6 +8,7 @@
 //!
 //! Knows no protocol. Memory of CUDA devices comes in through [`CudaMemory`].
 
+mod cuda;
 mod key;
 mod region;
 mod system;

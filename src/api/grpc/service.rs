@@ -239,8 +239,10 @@ impl GrpcInferenceService for Door {
         request: Request<pb::CudaSharedMemoryRegisterRequest>,
     ) -> Reply<pb::CudaSharedMemoryRegisterResponse> {
         let started = started();
-        let result =
-            shared_memory::register_cuda(&self.caller(request.extensions()), request.get_ref());
+        let result = {
+            let caller = self.caller(request.extensions());
+            shared_memory::register_cuda(&caller, request.into_inner()).await
+        };
         reply("CudaSharedMemoryRegister", started, result)
     }
 

@@ -92,9 +92,9 @@ pub(super) fn cuda_status(
     })
 }
 
-pub(super) fn register_cuda(
+pub(super) async fn register_cuda(
     caller: &Caller,
-    request: &pb::CudaSharedMemoryRegisterRequest,
+    request: pb::CudaSharedMemoryRegisterRequest,
 ) -> Result<pb::CudaSharedMemoryRegisterResponse> {
     let api = caller.admit(Verb::SharedMemory, "")?;
     api.refuse_when_exiting()?;
@@ -104,8 +104,8 @@ pub(super) fn register_cuda(
         device_id,
         byte_size,
     } = request;
-    api.regions()?
-        .register_cuda(name, raw_handle, *device_id, *byte_size)?;
+    api.register_cuda(name, raw_handle, device_id, byte_size)
+        .await?;
     Ok(pb::CudaSharedMemoryRegisterResponse {})
 }
 

@@ -92,8 +92,8 @@ pub(super) async fn register(
                 .map_err(|error| refuse(format!("'raw_handle' is not base64: {error}")))?;
             let device = body.device_id.ok_or_else(|| missing("'device_id'"))?;
             let byte_size = body.byte_size.ok_or_else(|| missing("'byte_size'"))?;
-            api.regions()?
-                .register_cuda(name, &handle, device, byte_size)?;
+            api.register_cuda(name.to_owned(), handle, device, byte_size)
+                .await?;
         }
     }
     Ok(answer::empty(StatusCode::OK))

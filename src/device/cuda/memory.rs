@@ -44,6 +44,11 @@ impl DeviceMemory {
         }))
     }
 
+    /// `byte_size` bytes from `offset` on; `None` if they are not there.
+    pub fn span(self: &Arc<Self>, offset: usize, byte_size: usize) -> Option<DeviceSpan> {
+        DeviceSpan::of(self, offset, byte_size, Arc::clone(self) as _)
+    }
+
     /// The device's context.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
@@ -120,6 +125,13 @@ impl DeviceSpan {
     /// The context of the device whose memory it is.
     pub fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    /// Whether it begins where any kernel may read any type: an address that is not is an error after
+    /// which the device is lost.
+    pub fn is_aligned(&self) -> bool {
+        const ALIGNMENT: CUdeviceptr = 256;
+        self.address.is_multiple_of(ALIGNMENT)
     }
 
     pub(super) fn address(&self) -> CUdeviceptr {

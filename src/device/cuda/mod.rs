@@ -8,6 +8,7 @@
 mod context;
 mod error;
 mod event;
+mod exchange;
 mod graph;
 mod ipc;
 mod kernel;

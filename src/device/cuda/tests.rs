@@ -487,7 +487,7 @@ fn share_memory_with_another_process() {
     };
     let context = open(0);
     let memory = DeviceMemory::new(&context, 4096).unwrap();
-    let span = DeviceSpan::of(&memory, 0, 4, memory.clone()).unwrap();
+    let span = memory.span(0, 4).unwrap();
     let stream = stream(&context);
     let mut work = Work::new(&context).unwrap();
     work.fill(&stream, &span, 0x5a).unwrap();
