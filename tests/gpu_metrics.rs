@@ -14,6 +14,12 @@ use common::{PATIENCE, Repository, Server, call, wait_until};
 
 const QUICKLY: [&str; 2] = ["--metrics-interval-ms", "10"];
 
+/// A model whose only instance is on GPU 1.
+const ECHO: &str = "backend: 'identity' max_batch_size: 0
+    input { name: 'IN' data_type: TYPE_INT32 dims: 1 }
+    output { name: 'OUT' data_type: TYPE_INT32 dims: 1 }
+    instance_group { kind: KIND_GPU gpus: 1 }";
+
 /// A server that finds the pretend driver and NVML, with these settings of theirs.
 fn server(repository: &Repository, flags: &[&str], settings: &[(&str, &str)]) -> Server {
     let folder = tempfile::tempdir().unwrap();
@@ -158,7 +164,7 @@ fn a_driver_that_does_not_start_and_a_wish_for_none_leave_gpus_out() {
     let broken = Server::start_in(repository.path(), &QUICKLY, &settings);
     for server in [unwanted, broken] {
         assert!(server.is_ready());
-        assert!(!page(server.metrics).contains("gpu"));
+        assert!(!page(server.metrics).contains("gpu_uuid"));
         server.stop();
     }
 }
@@ -170,4 +176,41 @@ fn a_server_ends_soon_though_the_next_sample_is_far() {
     let server = server(&repository, &flags, &[("FAKE_CUDA_DEVICES", "1")]);
     server.terminate();
     assert_eq!(server.wait(Duration::from_secs(20)).code, Some(0));
+}
+
+#[test]
+fn a_gpu_that_dies_is_counted_by_its_errors() {
+    let repository = Repository::empty();
+    repository.add("echo", ECHO, &[1]);
+    let settings = [
+        ("FAKE_CUDA_DEVICES", "2"),
+        ("FAKE_CUDA_FAULTS", "1:dies-after=20"),
+    ];
+    let server = server(&repository, &QUICKLY, &settings);
+    assert!(!page(server.metrics).contains("despina_gpu_xid_errors_total"));
+    let body = r#"{"inputs":[{"name":"IN","datatype":"INT32","shape":[1],"data":[7]}]}"#;
+    wait_until("its death", || {
+        server.call("POST", "/v2/models/echo/infer", body).status != 200
+    });
+    wait_until("its error", || {
+        page(server.metrics).contains("despina_gpu_xid_errors_total")
+    });
+    let page = page(server.metrics);
+    let [(labels, count)] = series(&page, "despina_gpu_xid_errors_total")[..] else {
+        panic!("more than one GPU died:\n{page}");
+    };
+    // An uncorrectable error of the memory.
+    assert!(labels.ends_with("0001\",xid=\"48\""), "{labels}");
+    assert_eq!(count, 1.0);
+    let errors = series(&page, "despina_gpu_ecc_errors_total");
+    let died: Vec<_> = errors
+        .into_iter()
+        .filter(|(_, count)| *count > 0.0)
+        .collect();
+    assert_eq!(died.len(), 1, "{died:?}");
+    assert!(
+        died[0].0.ends_with("0001\",kind=\"uncorrected\""),
+        "{died:?}"
+    );
+    server.stop();
 }

@@ -11,7 +11,10 @@ use crate::{
 /// A family's name, its kind and help, and where its value is.
 type Family = (&'static str, Kind, &'static str, fn(&PoolUsage) -> u64);
 
-/// Writes a family for each number, one series for each device.
+/// A gauge's name, its help, and what is added up.
+type Total = (&'static str, &'static str, fn(&PoolUsage) -> usize);
+
+/// Writes a family for each number, one series for each device, and Triton's of the pools, one for all.
 pub(super) fn write(exposition: &mut Exposition, devices: &[Arc<OpenDevice>]) {
     let mut family = |name, kind, help, value: &dyn Fn(&OpenDevice) -> Box<dyn Display>| {
         exposition.family(name, kind, help);
@@ -49,5 +52,27 @@ pub(super) fn write(exposition: &mut Exposition, devices: &[Arc<OpenDevice>]) {
         family(name, kind, help, &|device| {
             Box::new(value(&device.pinned().usage()))
         });
+    }
+    write_totals(exposition, devices);
+}
+
+fn write_totals(exposition: &mut Exposition, devices: &[Arc<OpenDevice>]) {
+    let totals: [Total; 2] = [
+        (
+            "nv_pinned_memory_pool_total_bytes",
+            "Pinned memory pool total memory size, in bytes",
+            |usage| usage.byte_size,
+        ),
+        (
+            "nv_pinned_memory_pool_used_bytes",
+            "Pinned memory pool used memory size, in bytes",
+            |usage| usage.used_byte_size,
+        ),
+    ];
+    for (name, help, value) in totals {
+        let usages = devices.iter().map(|device| device.pinned().usage());
+        let total: usize = usages.map(|usage| value(&usage)).sum();
+        exposition.family(name, Kind::Gauge, help);
+        exposition.series(name, &[], total);
     }
 }
