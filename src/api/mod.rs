@@ -14,6 +14,7 @@ pub mod http;
 mod listener;
 mod load;
 mod logging;
+mod long_work;
 pub mod metrics;
 mod probes;
 mod readiness;
@@ -55,6 +56,8 @@ pub struct Api {
     pub limits: Limits,
     /// The bytes that requests in flight share.
     pub budget: Arc<Budget>,
+    /// The JSON of earlier requests, within the same bounds.
+    pub json: http::Memo,
     /// How answers over gRPC are compressed.
     pub grpc_compression: ResponseCompression,
     /// How far the server is in its own life; shared with whoever runs it.
@@ -162,6 +165,7 @@ pub(crate) mod tests {
             grpc_headers: HeaderRules::default(),
             limits: Limits::default(),
             budget: Arc::new(Budget::new(usize::MAX)),
+            json: http::Memo::new(Limits::default()),
             grpc_compression: ResponseCompression::default(),
             readiness,
             strict_readiness: true,

@@ -189,6 +189,15 @@ pub(super) struct ServeFlags {
     /// End with exit code 1 if a model fails to load at start.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Life")]
     exit_on_error: Option<bool>,
+    /// Threads for the front doors; 0 for one for every two processors.
+    #[arg(
+        long,
+        env = "DESPINA_FRONT_DOOR_THREADS",
+        value_name = "COUNT",
+        help_heading = "Front doors"
+    )]
+    front_door_threads: Option<usize>,
+
     /// Be ready only while every model is.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Life")]
     strict_readiness: Option<bool>,
@@ -222,6 +231,7 @@ impl ServeFlags {
         set(&mut config.exit_on_error, self.exit_on_error);
         set(&mut config.strict_readiness, self.strict_readiness);
         self.apply_readiness(config);
+        set(&mut config.front_door_threads, self.front_door_threads);
         set(&mut config.exit_timeout_seconds, self.exit_timeout_secs);
         set(&mut config.limits.json_byte_size, self.http_max_input_size);
         set(

@@ -1,6 +1,6 @@
 //! `despina serve`.
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{num::NonZero, process::ExitCode, sync::Arc, thread, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,9 @@ pub(super) fn run(flags: &ServeFlags) -> Result<ExitCode> {
     let started = Instant::now();
     let config = configuration(flags)?;
     let logging = Logging::start(&config.log).map_err(anyhow::Error::msg)?;
+    let cpu_count = thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.front_door_thread_count(cpu_count))
         .enable_all()
         .thread_name("front-door")
         .build()

@@ -19,6 +19,9 @@ use crate::{
     trace,
 };
 
+/// More threads than any machine's front doors can use are a mistake.
+const MOST_FRONT_DOOR_THREADS: usize = 1024;
+
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +34,9 @@ pub struct Config {
     pub grpc: Door,
     /// The metrics page.
     pub metrics: Door,
+    /// Threads that read requests and write answers, for all doors; 0 for one for every two
+    /// processors.
+    pub front_door_threads: usize,
     /// How answers to gRPC's `ModelInfer` are compressed.
     pub grpc_response_compression: ResponseCompression,
     /// What the metrics page says of GPUs.
@@ -102,6 +108,7 @@ impl Default for Config {
             http: Door::on(8000),
             grpc: Door::on(8001),
             metrics: Door::on(8002),
+            front_door_threads: 0,
             grpc_response_compression: ResponseCompression::default(),
             gpu_metrics: Default::default(),
             repository: repository::Config::default(),
@@ -121,6 +128,17 @@ impl Default for Config {
             strict_readiness: true,
             readiness: ReadinessPolicy::default(),
             exit_timeout_seconds: 30,
+        }
+    }
+}
+
+impl Config {
+    /// Threads for the front doors of a machine with so many processors. The rest is for the
+    /// instances; and threads that share what a model counts pay for it.
+    pub fn front_door_thread_count(&self, cpu_count: usize) -> usize {
+        match self.front_door_threads {
+            0 => (cpu_count / 2).max(1),
+            count => count,
         }
     }
 }
@@ -173,6 +191,12 @@ impl Config {
             return Err(
                 "readiness.models is required, but readiness.required names none".to_owned(),
             );
+        }
+        if self.front_door_threads > MOST_FRONT_DOOR_THREADS {
+            return Err(format!(
+                "front_door_threads is {}, the limit is {MOST_FRONT_DOOR_THREADS}",
+                self.front_door_threads
+            ));
         }
         let mut doors = BTreeMap::new();
         for (name, door) in [

@@ -93,3 +93,15 @@ fn two_doors_cannot_share_a_port_unless_it_is_chosen_freely() {
     config.grpc.enabled = false;
     assert!(config.check().is_err());
 }
+
+#[test]
+fn the_front_doors_get_half_of_the_processors_or_what_is_set() {
+    let mut config = Config::default();
+    for (cpu_count, threads) in [(1, 1), (2, 1), (3, 1), (4, 2), (16, 8)] {
+        assert_eq!(config.front_door_thread_count(cpu_count), threads);
+    }
+    config.front_door_threads = 3;
+    assert_eq!(config.front_door_thread_count(2), 3);
+    config.front_door_threads = 1025;
+    assert!(config.check().unwrap_err().contains("the limit is 1024"));
+}

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::{
     admission::{Budget, Gate},
-    api::{Api, HeaderRules, Interior, Readiness},
+    api::{Api, HeaderRules, Interior, Readiness, http},
     backend::{
         BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, repeat::Repeat,
         simulated::Simulated,
@@ -72,6 +72,7 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
             .map_err(|why| anyhow!("grpc_headers: {why}"))?,
         limits: config.limits.clone(),
         budget: Arc::new(Budget::new(config.limits.in_flight_byte_size)),
+        json: http::Memo::new(config.limits.clone()),
         grpc_compression: config.grpc_response_compression,
         readiness: Arc::new(Readiness::default()),
         strict_readiness: config.strict_readiness,

@@ -6,13 +6,13 @@ use super::{
     answer,
     binary::{bind_tensors, json_length, raw_request, split_body},
     encoding,
-    json::parse_infer_request,
     json_response::{Heading, write},
 };
 use crate::{
     api::{
         admit::Admitted,
         body::{self, Chunks},
+        long_work,
         request::within,
         trace::{self, Watched},
     },
@@ -50,7 +50,7 @@ pub(super) async fn infer(
         request = raw_request(lease.config(), body)?;
     } else {
         let (json, tensors) = split_body(body, json_length)?;
-        let document = parse_infer_request(&json, &api.limits)?;
+        let document = long_work::on_bytes(json.len(), || api.json.parse(&json))?;
         lease = resolve(api, version)?;
         request = bind_tensors(document, tensors, api.model())?;
     }
@@ -64,7 +64,9 @@ pub(super) async fn infer(
         version: lease.version(),
     };
     let limit = api.limits.response_byte_size;
-    let written = write(heading, &response, &formats, &stored, limit)?;
+    let written = long_work::on_bytes(response.byte_size(), || {
+        write(heading, &response, &formats, &stored, limit)
+    })?;
     let mut answer = answer::tensors(written.json, written.tensors);
     if let Some(encoding) = encoding::wanted(headers) {
         answer = encoding::encode(encoding, answer).await;

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    json_tensor::{DeclaredInput, Fields, duplicate, missing},
+    json_tensor::{DeclaredData, DeclaredInput, Fields, duplicate, missing},
     reader::Reader,
 };
 use crate::{
@@ -17,12 +17,20 @@ use crate::{
 
 /// An inference request's JSON, read; its binary tensors are still to be bound
 /// ([`bind_tensors`](super::bind_tensors)).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct InferDocument {
     /// The request, without its inputs.
     pub(super) request: InferRequest,
     /// Its inputs, in their order.
     pub(super) inputs: SmallVec<[DeclaredInput; 2]>,
+}
+
+impl InferDocument {
+    /// Whether a tensor's data is in the JSON.
+    pub(super) fn holds_data(&self) -> bool {
+        let mut inputs = self.inputs.iter();
+        inputs.any(|input| matches!(input.data, DeclaredData::Json(_)))
+    }
 }
 
 /// Depths of nesting.

@@ -24,7 +24,7 @@ const TENSOR: usize = 3;
 const TENSOR_FIELD: usize = 4;
 
 /// An input as the JSON declares it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DeclaredInput {
     pub(super) name: String,
     pub(super) datatype: Datatype,
@@ -33,7 +33,7 @@ pub(super) struct DeclaredInput {
 }
 
 /// Where an input's data is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum DeclaredData {
     /// It was in the JSON; this is its binary form.
     Json(Vec<u8>),

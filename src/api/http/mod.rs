@@ -12,6 +12,7 @@ mod infer;
 mod json;
 mod json_response;
 mod json_tensor;
+mod memo;
 mod metadata;
 mod openapi;
 mod probes;
@@ -48,6 +49,7 @@ pub use self::{
     binary::{bind_tensors, split_body},
     generate_json::parse_generate_request,
     json::{InferDocument, parse_infer_request},
+    memo::Memo,
 };
 use super::{
     Api,
@@ -68,8 +70,11 @@ pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>
     let (protocol, limit) = (protocol(&api.limits), api.limits.connections);
     let connect = |stream, in_flight: InFlight, identity: Identity| {
         let caller = Caller::new(Arc::clone(&api), identity, Entrance::Http);
-        let service =
-            service_fn(move |request| in_flight.clone().count(respond(caller.clone(), request)));
+        // Boxed: it is large, and would be moved several times.
+        let service = service_fn(move |request| {
+            let answered = Box::pin(respond(caller.clone(), request));
+            in_flight.clone().count(answered)
+        });
         protocol.serve_connection(stream, service)
     };
     listener::serve(port, ending(&api.limits), limit, shutdown, connect).await;
