@@ -82,8 +82,9 @@ where
     }
 }
 
-impl<S, E> Conversation for http2::Connection<TokioIo<Stream>, S, E>
+impl<T, S, E> Conversation for http2::Connection<T, S, E>
 where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: HttpService<Incoming, Error = Infallible, ResBody: Body<Error: Into<BoxError>> + 'static>,
     E: Http2ServerConnExec<S::Future, S::ResBody>,
 {

@@ -12,7 +12,9 @@ use std::{
 };
 
 use hyper::rt::Executor;
+use tokio::io::AsyncWrite;
 
+use super::held::Release;
 use crate::api::listener::Conversation;
 
 /// Answers are held back for so long at most, for others to leave with them.
@@ -63,36 +65,52 @@ impl Arrivals {
     }
 }
 
-/// A connection that hands its streams to `arrivals`.
-pub(super) struct Eager<C> {
+/// A connection that hands its streams to `arrivals`, over a transport that holds its writes back.
+pub(super) struct Eager<C, T> {
     connection: Pin<Box<C>>,
     arrivals: Arrivals,
+    transport: Release<T>,
 }
 
-impl<C> Eager<C> {
-    pub(super) fn new(arrivals: Arrivals, connection: C) -> Self {
+impl<C, T> Eager<C, T> {
+    pub(super) fn new(connection: C, arrivals: Arrivals, transport: Release<T>) -> Self {
         Self {
             connection: Box::pin(connection),
             arrivals,
+            transport,
         }
     }
 }
 
-impl<C: Conversation> Future for Eager<C> {
+impl<C, T> Future for Eager<C, T>
+where
+    C: Conversation,
+    T: AsyncWrite + Unpin,
+{
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C::Output> {
         loop {
             // Writes what the streams answered, and reads more of them.
             let polled = self.connection.as_mut().poll(context);
-            if polled.is_ready() || !self.arrivals.run() {
+            if polled.is_ready() {
                 return polled;
+            }
+            let has_run = self.arrivals.run();
+            let released = self.transport.poll_release(context);
+            let has_failed = released == Poll::Ready(false);
+            if !has_run && !has_failed {
+                return Poll::Pending;
             }
         }
     }
 }
 
-impl<C: Conversation> Conversation for Eager<C> {
+impl<C, T> Conversation for Eager<C, T>
+where
+    C: Conversation,
+    T: AsyncWrite + Unpin,
+{
     fn graceful_shutdown(mut self: Pin<&mut Self>) {
         self.connection.as_mut().graceful_shutdown();
     }

@@ -8,6 +8,7 @@ mod encoding;
 mod exchange;
 mod frames;
 mod health;
+mod held;
 mod infer;
 mod load;
 mod reflection;
@@ -29,11 +30,14 @@ use std::{
 };
 
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tonic::{Extensions, body::Body, codegen::Service};
 
-use self::eager::{Arrivals, Eager};
-use self::reflection::Reflection;
+use self::{
+    eager::{Arrivals, Eager},
+    held::hold_back,
+    reflection::Reflection,
+};
 use super::{
     Api,
     admit::{Caller, Entrance},
@@ -83,7 +87,7 @@ impl Door {
 /// Serves gRPC at `port` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
     let services = Services::new(Arc::clone(&api));
-    let connect = |stream, in_flight: InFlight, identity: Identity| {
+    let connect = |stream: TokioIo<_>, in_flight: InFlight, identity: Identity| {
         let (services, caller) = (
             services.clone(),
             Caller::new(Arc::clone(&api), identity, Entrance::Grpc),
@@ -94,7 +98,9 @@ pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>
         });
         let arrivals = Arrivals::default();
         let protocol = protocol(&api.limits, arrivals.clone());
-        Eager::new(arrivals, protocol.serve_connection(stream, service))
+        let (held, release) = hold_back(stream.into_inner());
+        let connection = protocol.serve_connection(TokioIo::new(held), service);
+        Eager::new(connection, arrivals, release)
     };
     let limit = api.limits.connections;
     listener::serve(port, ENDING, limit, shutdown, connect).await;
