@@ -162,7 +162,7 @@ impl Snapshot {
         Ok(Self {
             at: Instant::now(),
             server_cpu: server.cpu_time()?,
-            client_cpu: process::cpu_time("self")?,
+            client_cpu: process::cpu_time(None)?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! A server's process: its output, processor time and memory. It ends when it is dropped.
 
+#![expect(unsafe_code, reason = "the system's clocks are read through C")]
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -40,7 +42,7 @@ impl Process {
 
     /// Processor time that it has taken.
     pub fn cpu_time(&self) -> Result<Duration> {
-        cpu_time(&self.child.id().to_string())
+        cpu_time(Some(self.child.id()))
     }
 
     /// Resident memory.
@@ -64,18 +66,22 @@ impl Drop for Process {
     }
 }
 
-/// Processor time that a process's threads have taken; exact to the scheduler's last tick, where
-/// the times of `stat` are whole hundredths of a second. Threads that ended are not counted.
-pub fn cpu_time(process: &str) -> Result<Duration> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let path = thread?.path().join("schedstat");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let running = text
-            .split_whitespace()
-            .next()
-            .context("an empty schedstat")?;
-        nanoseconds += running.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
+/// Processor time that a process has taken, threads that ended included; `None` for this process.
+pub fn cpu_time(process: Option<u32>) -> Result<Duration> {
+    let process = process.map_or(Ok(0), libc::pid_t::try_from)?;
+    let mut clock = 0;
+    // SAFETY: `clock` is where the call may write.
+    let error = unsafe { libc::clock_getcpuclockid(process, &raw mut clock) };
+    ensure!(error == 0, "process {process} has no clock: error {error}");
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is where the call may write.
+    let failed = unsafe { libc::clock_gettime(clock, &raw mut time) } != 0;
+    ensure!(!failed, "the clock of process {process} cannot be read");
+    Ok(Duration::new(
+        time.tv_sec.try_into()?,
+        time.tv_nsec.try_into()?,
+    ))
 }

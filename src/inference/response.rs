@@ -37,14 +37,6 @@ pub struct Response {
     pub parameters: Parameters,
 }
 
-impl Response {
-    /// Bytes of all outputs.
-    pub fn byte_size(&self) -> usize {
-        let outputs = self.outputs.iter();
-        outputs.map(|output| output.tensor.data.byte_size()).sum()
-    }
-}
-
 /// What a request comes to.
 pub type Outcome = Result<Response>;
 

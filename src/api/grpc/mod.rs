@@ -126,7 +126,6 @@ fn protocol(limits: &Limits, arrivals: Arrivals) -> http2::Builder<Arrivals> {
 struct Services {
     inference: GrpcInferenceServiceServer<Door>,
     health: HealthServer<Door>,
-    reflection: Option<Reflection>,
 }
 
 impl Services {
@@ -139,7 +138,6 @@ impl Services {
                 .max_decoding_message_size(CONTROL_BYTE_SIZE)
                 .max_encoding_message_size(unary::RESPONSE_BYTE_SIZE),
             health: HealthServer::new(door).max_decoding_message_size(CONTROL_BYTE_SIZE),
-            reflection: Reflection::new(),
         }
     }
 
@@ -180,7 +178,7 @@ impl Services {
         caller: &Caller,
         request: http::Request<Incoming>,
     ) -> BoxFuture<http::Response<Body>> {
-        match (caller.admit(Verb::Metadata, ""), &self.reflection) {
+        match (caller.admit(Verb::Metadata, ""), Reflection::get()) {
             (Err(error), _) => Box::pin(ready(status::grpc(&error).into_http())),
             (Ok(_), Some(reflection)) => reflection.respond(request),
             (Ok(_), None) => answer(self.inference.clone(), request),

@@ -1,6 +1,6 @@
 //! `grpc.reflection`: what the services look like, for tools such as grpcurl.
 
-use std::{fmt, sync::Arc};
+use std::sync::{Arc, LazyLock};
 
 use hyper::body::Incoming;
 use tonic::body::Body;
@@ -9,8 +9,10 @@ use tonic_reflection::server::Builder;
 use super::{BoxFuture, answer};
 use crate::proto::DESCRIPTORS;
 
+/// Made when it is first asked for: it holds every descriptor twice, 6 MB, and few ever ask.
+static REFLECTION: LazyLock<Option<Reflection>> = LazyLock::new(Reflection::new);
+
 /// Both versions of the service.
-#[derive(Clone)]
 pub(super) struct Reflection {
     v1: Service,
     v1alpha: Service,
@@ -25,7 +27,11 @@ pub(super) const PREFIX: &str = "/grpc.reflection.";
 impl Reflection {
     /// Reflection of every service in `proto/`; `None` if the descriptors are malformed, which they
     /// are not.
-    pub(super) fn new() -> Option<Self> {
+    pub(super) fn get() -> Option<&'static Self> {
+        REFLECTION.as_ref()
+    }
+
+    fn new() -> Option<Self> {
         let described = || {
             Builder::configure()
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -53,11 +59,5 @@ impl Reflection {
         } else {
             (self.v1)(request)
         }
-    }
-}
-
-impl fmt::Debug for Reflection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reflection").finish_non_exhaustive()
     }
 }

@@ -64,7 +64,12 @@ pub(super) async fn infer(
         version: lease.version(),
     };
     let limit = api.limits.response_byte_size;
-    let written = long_work::on_bytes(response.byte_size(), || {
+    let outputs = response.outputs.iter().enumerate();
+    let json_outputs = outputs.filter(|&(index, _)| !formats.is_binary(index));
+    let json_byte_size = json_outputs
+        .map(|(_, output)| output.tensor.data.byte_size())
+        .sum();
+    let written = long_work::on_bytes(json_byte_size, || {
         write(heading, &response, &formats, &stored, limit)
     })?;
     let mut answer = answer::tensors(written.json, written.tensors);
