@@ -11,6 +11,7 @@ mod banner;
 mod check;
 mod door_flags;
 mod flags;
+mod health;
 mod key;
 mod log_flags;
 mod placement_flags;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::{check::CheckFlags, flags::ServeFlags, key::KeyCommand};
+use self::{check::CheckFlags, flags::ServeFlags, health::HealthFlags, key::KeyCommand};
 
 /// A GPU-first inference server for many models at once.
 ///
@@ -56,6 +57,11 @@ enum Command {
     /// Each model version is loaded as it would be for serving, and dropped again. Exits with 0 if
     /// all can be served and with 1 otherwise.
     Check(Box<CheckFlags>),
+    /// Ask a running server whether it is ready.
+    ///
+    /// Exits with 0 if it is, with 1 if it says that it is not, and with 2 if it does not say. For
+    /// the HEALTHCHECK of a container; Kubernetes asks for /readyz itself.
+    Health(HealthFlags),
     /// Make API keys for a server with authentication.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -67,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Key(command) => key::run(&command),
         Command::Check(flags) => check::run(&flags),
+        Command::Health(flags) => Ok(health::run(&flags)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("despina: {error:#}");
