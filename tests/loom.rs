@@ -318,3 +318,23 @@ fn one_lent_seat_does_not_stop_the_other() {
         assert_eq!(taken, 1);
     });
 }
+
+#[test]
+fn a_seat_that_stays_is_not_lent_and_comes_back_to_its_waiter() {
+    check(|| {
+        let handoff = Arc::new(Handoff::new(Vec::new()));
+        let waiters = [10, 20].map(|seat| {
+            let handoff = Arc::clone(&handoff);
+            thread::spawn(move || {
+                let (item, own) = handoff.take_staying(seat, |queue, _| pop(queue)).unwrap();
+                assert_eq!(own, seat);
+                item
+            })
+        });
+        assert!(handoff.push(1, Vec::push).is_ok());
+        assert!(handoff.lend(|_, _| true).is_none());
+        assert!(handoff.push(2, Vec::push).is_ok());
+        let taken = waiters.map(|waiter| waiter.join().unwrap());
+        assert!(taken == [1, 2] || taken == [2, 1]);
+    });
+}

@@ -21,6 +21,7 @@ use std::{
 pub use self::{pace::Pace, peers::Peers, seat::Seat, source::BatchSource};
 use crate::{
     backend::{BackendError, Executor},
+    device::Affinity,
     inference::Statistics,
     model_config::{InputSpec, OutputSpec},
 };
@@ -52,13 +53,14 @@ pub struct Starting {
 }
 
 impl Instance {
-    /// Starts a thread that loads an executor with `load` (warm-up included) and then serves
-    /// `source`, together with its `peers`.
+    /// Starts a thread that binds itself as `affinity` says, loads an executor with `load` (warm-up
+    /// included) and then serves `source`, together with its `peers`.
     ///
     /// # Errors
     /// If no thread can be started.
     pub fn start<L>(
         name: &str,
+        affinity: Option<Affinity>,
         load: L,
         source: Arc<dyn BatchSource>,
         peers: Arc<Peers>,
@@ -73,11 +75,15 @@ impl Instance {
             .name(name.to_owned())
             .spawn(move || {
                 // A panic while loading drops `report`, which `wait` takes for a failure.
-                let executor = match load() {
+                let bind = affinity.as_ref().map_or(Ok(()), Affinity::apply);
+                let executor = match bind.map_err(BackendError::Failed).and_then(|()| load()) {
                     Ok(executor) => executor,
                     Err(error) => return drop(report.send(Err(error))),
                 };
-                let seat = Seat::new(executor, signature, statistics);
+                let mut seat = Seat::new(executor, signature, statistics);
+                if affinity.is_some() {
+                    seat = seat.bound();
+                }
                 peers.join(seat.device().cloned());
                 if report.send(Ok(())).is_ok() {
                     worker::run(seat, source.as_ref(), &peers);

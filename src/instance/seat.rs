@@ -15,6 +15,8 @@ pub struct Seat {
     signature: Arc<Signature>,
     statistics: Arc<Statistics>,
     pace: Pace,
+    /// Whether batches must be run by the thread that loaded the executor.
+    bound: bool,
     /// Where batches run, if not on the host.
     lane: Option<Arc<Lane>>,
 }
@@ -33,7 +35,21 @@ impl Seat {
             signature,
             statistics,
             pace: Pace::default(),
+            bound: false,
         }
+    }
+
+    /// The same place, for the calling thread only: it is bound to cores or a memory node, on which the
+    /// executor's memory is.
+    #[must_use]
+    pub fn bound(mut self) -> Self {
+        self.bound = true;
+        self
+    }
+
+    /// Whether only the thread that loaded the executor may run batches here.
+    pub fn is_bound(&self) -> bool {
+        self.bound
     }
 
     /// The device, if it is not the host.

@@ -196,6 +196,7 @@ fn a_failed_or_panicking_batch_fails_only_its_own_requests() {
         let statistics = Arc::new(Statistics::default());
         let instance = Instance::start(
             "moody_0",
+            None,
             move || Ok(Box::new(Moody { panics }) as Box<dyn Executor>),
             source,
             Arc::default(),
@@ -220,6 +221,7 @@ fn a_load_that_fails_or_panics_is_reported() {
     for panics in [false, true] {
         let error = Instance::start(
             "broken_0",
+            None,
             move || {
                 assert!(!panics, "broken");
                 Err(BackendError::InvalidModel("broken".to_owned()))

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, BackendRegistry, Executor, LoadSpec},
-    device::{Affinity, Device, Devices},
+    device::{Device, Devices},
     error::{Error, Result},
     inference::{ModelName, Statistics},
     instance::{BatchSource, Instance, Peers, Signature, Starting},
@@ -179,9 +179,10 @@ impl Loader {
                     (scheduler.clone(), &engine.peers)
                 };
                 let affinity = self.config.placer.affinity(group, device);
-                let load = prepared.loading(&name, device, affinity.cloned(), &config, &samples);
+                let load = prepared.loading(&name, device, &config, &samples);
                 Instance::start(
                     &name,
+                    affinity.cloned(),
                     load,
                     source,
                     Arc::clone(peers),
@@ -205,12 +206,11 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// What an instance's thread does first: bind itself, load its executor and warm it up.
+    /// What an instance's thread does first: load its executor and warm it up.
     fn loading(
         &self,
         instance: &str,
         device: Device,
-        affinity: Option<Affinity>,
         config: &Arc<ModelConfig>,
         samples: &Arc<Vec<Warmup>>,
     ) -> impl FnOnce() -> Result<Box<dyn Executor>, BackendError> + Send + 'static {
@@ -218,9 +218,6 @@ impl Prepared {
         let (backend, instance) = (Arc::clone(&self.backend), instance.to_owned());
         let (file, devices) = (self.file.clone(), Arc::clone(&self.devices));
         move || {
-            if let Some(affinity) = affinity {
-                affinity.apply().map_err(BackendError::Failed)?;
-            }
             let spec = LoadSpec {
                 file: &file,
                 config: &config,

@@ -106,9 +106,23 @@ impl<Q, S> Handoff<Q, S> {
     /// Asks `decide` what to take, and waits as it says; while it waits, others may borrow `seat`.
     /// `decide` is told whether the queue is closed. Returns what was taken and a seat, which may
     /// be another waiter's; `None` once the queue is closed and `decide` would wait.
-    pub fn take<T>(
+    pub fn take<T>(&self, seat: S, decide: impl FnMut(&mut Q, bool) -> Next<T>) -> Option<(T, S)> {
+        self.take_at(seat, true, decide)
+    }
+
+    /// As [`Handoff::take`], but nobody borrows the seat, and it is what comes back.
+    pub fn take_staying<T>(
         &self,
         seat: S,
+        decide: impl FnMut(&mut Q, bool) -> Next<T>,
+    ) -> Option<(T, S)> {
+        self.take_at(seat, false, decide)
+    }
+
+    fn take_at<T>(
+        &self,
+        seat: S,
+        leaves: bool,
         mut decide: impl FnMut(&mut Q, bool) -> Next<T>,
     ) -> Option<(T, S)> {
         let mut own = Some(seat);
@@ -138,7 +152,10 @@ impl<Q, S> Handoff<Q, S> {
                 Next::Wait => None,
                 Next::WaitFor(duration) => Some(duration),
             };
-            state.seats.push(seat);
+            match leaves {
+                true => state.seats.push(seat),
+                false => own = Some(seat),
+            }
             state = self.sleep(state, duration);
         }
     }

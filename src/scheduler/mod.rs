@@ -198,9 +198,12 @@ impl BatchSource for Scheduler {
         let mut dropped = Vec::new();
         loop {
             let batch;
-            (batch, seat) = self.handoff.take(seat, |queue, closed| {
-                self.decide(queue, closed, &mut dropped)
-            })?;
+            let decide = |queue: &mut Queue, closed| self.decide(queue, closed, &mut dropped);
+            // Who is bound to cores or a memory node must run at its own seat, and nobody else there.
+            (batch, seat) = match seat.is_bound() {
+                true => self.handoff.take_staying(seat, decide)?,
+                false => self.handoff.take(seat, decide)?,
+            };
             self.answer_dropped(&mut dropped);
             if !batch.is_empty() {
                 self.statistics.dequeued(batch.len());

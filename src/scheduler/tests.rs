@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     backend::{BackendError, Batch, Executor},
+    device::{Affinity, allowed_cores},
     error::ErrorKind,
     inference::{Infer, Input, Request, Response, ResponseReceiver, Statistics, response_channel},
     instance::{BatchSource, Instance, Seat, Signature, Starting},
@@ -546,6 +547,7 @@ fn an_idle_instance_that_is_quick_is_run_by_whoever_brings_the_request() {
     let (tell, told) = mpsc::channel();
     let instance = Instance::start(
         "quick_0",
+        None,
         move || Ok(Box::new(Tell(tell)) as Box<dyn Executor>),
         Arc::clone(&scheduler) as Arc<dyn BatchSource>,
         Arc::default(),
@@ -767,4 +769,52 @@ fn what_stays_keeps_its_order_wherever_something_expires() {
     assert_eq!(sweep(&mut queue, start + 10 * MS).len(), 4);
     let ids: Vec<_> = queue.take(8).into_iter().map(|it| it.id.clone()).collect();
     assert_eq!(ids, ["1", "4", "5", "7"]);
+}
+
+#[test]
+fn a_bound_instance_runs_everything_itself_at_its_own_seat() {
+    let scheduler = scheduler(&Config::default(), QueuePolicy::default());
+    let (tell, told) = mpsc::channel();
+    let cores = allowed_cores().unwrap();
+    let starting = ["bound_0", "bound_1"].map(|name| {
+        let tell = tell.clone();
+        let load = move || Ok(Box::new(Own(thread::current().id(), tell)) as Box<dyn Executor>);
+        let affinity = Affinity {
+            cores: cores.clone(),
+            numa_node: None,
+        };
+        Instance::start(
+            name,
+            Some(affinity),
+            load,
+            Arc::clone(&scheduler) as Arc<dyn BatchSource>,
+            Arc::default(),
+            signature(),
+            Arc::default(),
+        )
+    });
+    let instances = starting.map(|starting| starting.and_then(Starting::wait).unwrap());
+    for _ in 0..2000 {
+        let (request, receiver) = request(1);
+        scheduler.submit(request).unwrap();
+        receiver.wait().unwrap();
+        let (loaded_by, run_by) = told.recv().unwrap();
+        assert_eq!(loaded_by, run_by);
+    }
+    scheduler.close();
+    instances.into_iter().for_each(Instance::join);
+}
+
+/// Tells which thread loaded it, and which one runs it.
+struct Own(
+    thread::ThreadId,
+    mpsc::Sender<(thread::ThreadId, thread::ThreadId)>,
+);
+
+impl Executor for Own {
+    fn execute(&mut self, _batch: &mut Batch) -> Result<(), BackendError> {
+        let threads = (self.0, thread::current().id());
+        let sent = self.1.send(threads);
+        sent.map_err(|error| BackendError::Failed(error.to_string()))
+    }
 }
