@@ -151,7 +151,9 @@ impl From<BackendError> for Error {
                 ErrorKind::InvalidArgument
             }
             BackendError::Device(DeviceError::OutOfMemory { .. }) => ErrorKind::ResourceExhausted,
-            BackendError::Device(DeviceError::Lost { .. }) => ErrorKind::Unavailable,
+            BackendError::Device(DeviceError::Lost { .. } | DeviceError::GivenUp { .. }) => {
+                ErrorKind::Unavailable
+            }
             BackendError::Device(DeviceError::Failed { .. }) | BackendError::Failed(_) => {
                 ErrorKind::Internal
             }

@@ -1,7 +1,7 @@
 //! Devices in use: opened when the first instance is put on one, with what all its instances share,
 //! and open until the server ends. What an instance has for itself is its [`super::Lane`].
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,9 @@ use super::{
     Device, Gpu, Inventory, PinnedPool,
     cuda::{Context, DeviceError},
     poller::Poller,
+    xid,
 };
+use crate::telemetry::nvml::Trouble;
 
 /// What each device that is used gets.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -46,6 +48,8 @@ pub struct Devices {
 #[derive(Debug)]
 struct Slot {
     gpu: Gpu,
+    /// Why it is not to be used, from when that is known; set while `open` is locked.
+    given_up: OnceLock<DeviceError>,
     open: Mutex<Option<Arc<OpenDevice>>>,
 }
 
@@ -54,6 +58,7 @@ impl Devices {
     pub fn new(inventory: &Inventory, config: &Config) -> Arc<Self> {
         let slot = |gpu: &Gpu| Slot {
             gpu: gpu.clone(),
+            given_up: OnceLock::new(),
             open: Mutex::default(),
         };
         Arc::new(Self {
@@ -85,6 +90,9 @@ impl Devices {
         })?;
         // Held while it is opened: whoever else wants it waits, and others open other devices.
         let mut open = slot.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = slot.given_up.get() {
+            return Err(error.clone());
+        }
         let device = match open.as_ref() {
             Some(device) => Arc::clone(device),
             None => {
@@ -98,6 +106,21 @@ impl Devices {
         }
     }
 
+    /// Hears what has happened to the GPU with that UUID. If it is of no more use to anybody, it is not
+    /// used again: its instances end, and batches that are under way on it fail.
+    pub fn hear(&self, uuid: &str, trouble: Trouble) {
+        let why = match trouble {
+            Trouble::Unreachable => "the driver cannot reach it any more".to_owned(),
+            Trouble::Xid(number) => match xid::fatal(number) {
+                Some(meaning) => format!("Xid {number}, {meaning}"),
+                None => return,
+            },
+        };
+        for slot in self.slots.iter().filter(|slot| slot.gpu.uuid == uuid) {
+            slot.give_up(&why);
+        }
+    }
+
     /// Those that were opened, in the order of their ordinals.
     pub fn opened(&self) -> Vec<Arc<OpenDevice>> {
         let open = |slot: &Slot| {
@@ -107,6 +130,23 @@ impl Devices {
                 .clone()
         };
         self.slots.iter().filter_map(open).collect()
+    }
+}
+
+impl Slot {
+    fn give_up(&self, why: &str) {
+        let error = DeviceError::GivenUp {
+            device: Device::Cuda(self.gpu.ordinal),
+            why: why.to_owned(),
+        };
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.given_up.set(error.clone()).is_err() {
+            return;
+        }
+        tracing::error!(gpu_uuid = %self.gpu.uuid, "{error}");
+        if let Some(device) = open.as_ref() {
+            device.context.give_up(error);
+        }
     }
 }
 

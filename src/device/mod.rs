@@ -12,6 +12,7 @@ mod lane;
 mod on_fake;
 mod pinned_pool;
 mod poller;
+mod xid;
 
 use std::{fmt, num::NonZero, thread};
 

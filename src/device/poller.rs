@@ -50,9 +50,11 @@ impl Poller {
     pub(super) fn start(context: &Arc<Context>, spin_us: u32) -> Result<Self, DeviceError> {
         let shared = Arc::<Shared>::default();
         let watching = Watching {
+            context: Arc::clone(context),
             shared: Arc::clone(&shared),
             spin: Duration::from_micros(spin_us.into()),
             watched: VecDeque::new(),
+            abandoned: Vec::new(),
         };
         let thread = thread::Builder::new()
             .name(format!("poller-{}", context.device()))
@@ -111,9 +113,13 @@ impl std::fmt::Debug for Shared {
 
 /// The thread's own.
 struct Watching {
+    context: Arc<Context>,
     shared: Arc<Shared>,
     spin: Duration,
     watched: VecDeque<Watched>,
+    /// What nobody waits for any more, as the device was lost. It is kept until it has ended: memory that
+    /// a device may still write to is not given away.
+    abandoned: Vec<Pending>,
 }
 
 impl Watching {
@@ -133,6 +139,8 @@ impl Watching {
     /// Takes in what has arrived, and waits for something if nothing is watched. Says whether there
     /// is anything to do.
     fn admit(&mut self) -> bool {
+        self.abandoned
+            .retain(|pending| matches!(pending.is_done(), Ok(false)));
         let mut state = self.shared.state();
         if self.watched.is_empty() {
             state = self
@@ -145,8 +153,16 @@ impl Watching {
         !self.watched.is_empty()
     }
 
-    /// Looks at each once, and goes on with those that have ended.
+    /// Looks at each once, and goes on with those that have ended: on a device that is lost all of them,
+    /// for what comes from one is not to be trusted, and it may hang.
     fn look(&mut self) -> bool {
+        if let Some(error) = self.context.lost() {
+            for Watched { pending, then } in self.watched.drain(..) {
+                go_on(then, Err(error.clone()));
+                self.abandoned.push(pending);
+            }
+            return true;
+        }
         let mut ended = false;
         for _ in 0..self.watched.len() {
             let Some(watched) = self.watched.pop_front() else {
@@ -173,12 +189,14 @@ impl Watching {
 }
 
 impl Watched {
-    /// Nothing that comes after one piece of work may end the poller of all of them.
     fn end(self) {
-        let Self { pending, then } = self;
-        let landed = pending.wait();
-        if catch_unwind(AssertUnwindSafe(|| then(landed))).is_err() {
-            tracing::error!("what should follow a batch panicked");
-        }
+        go_on(self.then, self.pending.wait());
+    }
+}
+
+/// Nothing that comes after one piece of work may end the poller of all of them.
+fn go_on(then: Then, landed: Result<Vec<HostSlab>, DeviceError>) {
+    if catch_unwind(AssertUnwindSafe(|| then(landed))).is_err() {
+        tracing::error!("what should follow a batch panicked");
     }
 }

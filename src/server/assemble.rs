@@ -18,7 +18,7 @@ use crate::{
     placement::Placer,
     repository::{self, Registry, Repository},
     shared_memory::Regions,
-    telemetry::logging::Logging,
+    telemetry::{logging::Logging, nvml::GpuWatch},
     trace::Tracing,
 };
 
@@ -32,6 +32,8 @@ pub struct Rooms {
     pub registry: Arc<Registry>,
     /// What is traced.
     pub tracing: Arc<Tracing>,
+    /// Looks after the GPUs, where there are any.
+    pub gpu_watch: Option<GpuWatch>,
 }
 
 /// Builds the rooms and starts the control loop.
@@ -45,6 +47,10 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
     tell(&inventory);
     let devices = Devices::new(&inventory, &config.gpu);
     let has_gpus = !inventory.gpus.is_empty();
+    let gpu_watch = has_gpus
+        .then(|| watch(&devices))
+        .transpose()
+        .map_err(anyhow::Error::msg)?;
     let loader = Arc::new(loader(config, &inventory, &devices)?);
     let settings = repository::Config {
         config_byte_limit: config.limits.config_byte_size,
@@ -85,7 +91,14 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
         repository,
         registry,
         tracing,
+        gpu_watch,
     })
+}
+
+/// Tells the devices what the driver says of them.
+fn watch(devices: &Arc<Devices>) -> Result<GpuWatch, String> {
+    let devices = Arc::clone(devices);
+    GpuWatch::start(move |uuid, trouble| devices.hear(uuid, trouble))
 }
 
 /// Says in the log what there is to run on.

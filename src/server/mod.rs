@@ -24,7 +24,10 @@ use crate::{
     config::Config,
     follow::Follower,
     repository::{LoadFailure, Registry},
-    telemetry::{logging::Logging, nvml::GpuSampler},
+    telemetry::{
+        logging::Logging,
+        nvml::{GpuSampler, GpuWatch},
+    },
 };
 
 /// How often files that are followed are looked at.
@@ -57,12 +60,13 @@ impl Server {
     pub async fn open(config: &Config, logging: Arc<Logging>) -> Result<Self> {
         config.check().map_err(anyhow::Error::msg)?;
         let ports = Ports::bind(config).await?;
+        let rooms = assemble(config, logging)?;
+        let xids = rooms.gpu_watch.as_ref().map(GpuWatch::counts);
         let gpu_sampler = (config.gpu_metrics.enabled && ports.metrics.is_some())
-            .then(|| GpuSampler::start(&config.gpu_metrics))
+            .then(|| GpuSampler::start(&config.gpu_metrics, xids.unwrap_or_default()))
             .transpose()
             .map_err(anyhow::Error::msg)?;
         let gpus = gpu_sampler.as_ref().map(GpuSampler::samples);
-        let rooms = assemble(config, logging)?;
         let (drain, draining) = watch::channel(false);
         let (end, ending) = watch::channel(false);
         let api = &rooms.api;
@@ -138,6 +142,7 @@ impl Server {
         let Rooms {
             repository,
             tracing,
+            gpu_watch,
             ..
         } = self.rooms;
         // What the doors did not leave is not taken from the unloading.
@@ -149,6 +154,7 @@ impl Server {
             let stopped = repository.stop(left);
             tracing.stop();
             drop(gpu_sampler);
+            drop(gpu_watch);
             stopped
         })
         .await;

@@ -80,7 +80,7 @@ impl Region for CudaRegion {
 
 fn failed(error: DeviceError) -> Error {
     let kind = match &error {
-        DeviceError::Lost { .. } => ErrorKind::Unavailable,
+        DeviceError::Lost { .. } | DeviceError::GivenUp { .. } => ErrorKind::Unavailable,
         DeviceError::OutOfMemory { .. } | DeviceError::Failed { .. } => ErrorKind::Internal,
     };
     Error::new(kind, "cuda_shared_memory", error.to_string())

@@ -1,6 +1,7 @@
 //! One pretend device: its memory, its engines, what goes wrong with it, and whether it still lives.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI32, AtomicU64, Ordering},
@@ -33,6 +34,8 @@ pub(crate) struct Device {
     /// Errors that NVML tells of.
     pub(crate) xids: Xids,
     faults: Faults,
+    /// Errors that are still to come.
+    due: Mutex<Vec<(u64, PathBuf)>>,
     counters: &'static DeviceCounters,
     /// The error that every call answers with, once there is one.
     sticky: AtomicI32,
@@ -60,6 +63,7 @@ impl Device {
             download: Engine::default(),
             default_stream: OnceLock::new(),
             xids: Xids::default(),
+            due: Mutex::new(faults.xids.clone()),
             faults,
             counters,
             sticky: AtomicI32::new(0),
@@ -179,6 +183,25 @@ impl Device {
                 _ => 13,
             });
         }
+    }
+
+    /// The next error that NVML tells of.
+    pub(crate) fn next_xid(&self) -> Option<u64> {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.retain(|(number, file)| {
+            let is_due = file.exists();
+            if is_due {
+                self.xids.push(*number);
+            }
+            !is_due
+        });
+        self.xids.pop()
+    }
+
+    /// Whether NVML reaches it.
+    pub(crate) fn is_reachable(&self) -> bool {
+        let file = self.faults.unreachable_when.as_ref();
+        !file.is_some_and(|file| file.exists())
     }
 
     /// How busy the compute engine was since the last time that this was asked, in percent.

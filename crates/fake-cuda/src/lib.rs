@@ -19,6 +19,7 @@
 //! | `FAKE_CUDA_COPY_US` | 0 | how long each copy takes at least, in µs |
 //! | `FAKE_CUDA_COPY_MB_PER_S` | 0 | and how fast it is, in MiB/s; 0: as fast as this machine copies |
 //! | `FAKE_CUDA_KERNEL_US` | 0 | how long each kernel takes at least, in µs |
+//! | `FAKE_CUDA_EVENTS` | 1 | 0: NVML has no events |
 //! | `FAKE_CUDA_FAULTS` | | what goes wrong, see below |
 //! | `FAKE_CUDA_COUNTERS` | | a file of counters that processes share, see [`counters`] |
 //!
@@ -27,7 +28,9 @@
 //! - `no-context`: no context can be made on it;
 //! - `out-of-memory-after=<n>`: each allocation after the first *n* fails, though memory is left;
 //! - `dies-after=<n>`: after *n* operations on its streams it has an uncorrectable memory error;
-//! - `dies-when=<path>`: the same, once that file exists.
+//! - `dies-when=<path>`: the same, once that file exists;
+//! - `xid-<number>-when=<path>`: NVML tells of that error, once, when the file exists; everything goes on;
+//! - `unreachable-when=<path>`: once the file exists NVML answers that the GPU is lost; everything goes on.
 //!
 //! # What it does as a driver does
 //!

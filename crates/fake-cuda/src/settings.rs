@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     /// Zero for no bound.
     pub(crate) copy_bytes_per_second: u64,
     pub(crate) kernel_latency: Duration,
+    /// Whether NVML has events.
+    pub(crate) tells_events: bool,
 }
 
 impl Settings {
@@ -37,6 +39,7 @@ impl Settings {
             copy_latency: Duration::from_micros(number("FAKE_CUDA_COPY_US", 0)),
             copy_bytes_per_second: number::<u64>("FAKE_CUDA_COPY_MB_PER_S", 0) << 20,
             kernel_latency: Duration::from_micros(number("FAKE_CUDA_KERNEL_US", 0)),
+            tells_events: number("FAKE_CUDA_EVENTS", 1) != 0,
         }
     }
 

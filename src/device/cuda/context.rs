@@ -73,6 +73,11 @@ impl Context {
         self.lost.get()
     }
 
+    /// From now on the device is not to be used any more, unless it was lost before.
+    pub(in crate::device) fn give_up(&self, error: DeviceError) {
+        let _ = self.lost.set(error);
+    }
+
     /// Bytes of the device's memory that are free, and all of them.
     ///
     /// # Errors

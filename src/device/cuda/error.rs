@@ -36,6 +36,14 @@ pub enum DeviceError {
         /// The driver's name for the error.
         code: String,
     },
+    /// It is not to be used any more, though its calls may still succeed.
+    #[error("{device} is lost: {why}")]
+    GivenUp {
+        /// Which device.
+        device: Device,
+        /// Why, in one line.
+        why: String,
+    },
     /// One call failed.
     #[error("{call} failed on {device} with {code}")]
     Failed {

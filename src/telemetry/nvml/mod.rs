@@ -1,4 +1,5 @@
-//! What NVIDIA's management library tells of the GPUs, sampled now and then by a thread of its own.
+//! What NVIDIA's management library tells of the GPUs: sampled now and then by a thread of its own, and
+//! errors when they happen, by another.
 //! The library is opened at run time. That it is not there, or does not know something, is never a
 //! reason to fail: what is not known is left out. Decides nothing about devices.
 
@@ -6,6 +7,7 @@ mod reading;
 mod sample;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::{
     sync::{
@@ -20,7 +22,10 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use self::reading::Reader;
-pub use self::sample::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason};
+pub use self::{
+    sample::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason},
+    watch::{GpuWatch, Trouble, XidCounts},
+};
 
 /// Whether and how often GPUs are sampled.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -83,18 +88,19 @@ impl GpuSamples {
 }
 
 impl GpuSampler {
-    /// Begins. Opening the library may take seconds: the thread does it.
+    /// Begins. Opening the library may take seconds: the thread does it. `xids` is where errors are
+    /// counted.
     ///
     /// # Errors
     /// As [`Config::interval`], and if no thread can be started.
-    pub fn start(config: &Config) -> Result<Self, String> {
+    pub fn start(config: &Config, xids: XidCounts) -> Result<Self, String> {
         let interval = config.interval()?;
         let samples = GpuSamples::default();
         let (end, ended) = mpsc::channel();
         let store = samples.clone();
         let thread = thread::Builder::new()
             .name("gpu-telemetry".to_owned())
-            .spawn(move || sample(&store, interval, &ended))
+            .spawn(move || sample(&store, xids, interval, &ended))
             .map_err(|error| format!("cannot start a thread for GPU metrics: {error}"))?;
         Ok(Self {
             samples,
@@ -120,7 +126,7 @@ impl Drop for GpuSampler {
     }
 }
 
-fn sample(samples: &GpuSamples, interval: Duration, ended: &Receiver<()>) {
+fn sample(samples: &GpuSamples, xids: XidCounts, interval: Duration, ended: &Receiver<()>) {
     let nvml = match reading::open() {
         Ok(nvml) => nvml,
         Err(reason) => {
@@ -128,7 +134,7 @@ fn sample(samples: &GpuSamples, interval: Duration, ended: &Receiver<()>) {
             return;
         }
     };
-    let mut reader = Reader::new(&nvml);
+    let mut reader = Reader::new(&nvml, xids);
     loop {
         samples.0.store(Arc::new(reader.read()));
         if ended.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {

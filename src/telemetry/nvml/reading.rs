@@ -1,13 +1,12 @@
 //! Asks the library.
 
-use std::{collections::BTreeMap, iter};
+use std::collections::BTreeMap;
 
 use nvml_wrapper::{
-    Device, EventSet, Nvml, bitmasks::device::ThrottleReasons, bitmasks::event::EventTypes,
-    enum_wrappers::device as of, enums::event::XidError, error::NvmlError,
+    Device, Nvml, bitmasks::device::ThrottleReasons, enum_wrappers::device as of, error::NvmlError,
 };
 
-use super::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason};
+use super::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason, XidCounts};
 
 /// Opens the library.
 ///
@@ -21,29 +20,25 @@ pub(super) fn open() -> Result<Nvml, NvmlError> {
 pub(super) struct Reader<'nvml> {
     nvml: &'nvml Nvml,
     /// In the library's order.
-    gpus: Vec<Remembered<'nvml>>,
+    gpus: Vec<Remembered>,
+    xids: XidCounts,
 }
 
 /// Of one GPU.
-struct Remembered<'nvml> {
-    /// Where its critical errors arrive, if it tells them.
-    events: Option<EventSet<'nvml>>,
-    xid_errors: BTreeMap<u64, u64>,
+#[derive(Clone, Default)]
+struct Remembered {
     /// The energy at the first look, in millijoules.
     first_energy: Option<u64>,
 }
 
 impl<'nvml> Reader<'nvml> {
-    pub(super) fn new(nvml: &'nvml Nvml) -> Self {
+    pub(super) fn new(nvml: &'nvml Nvml, xids: XidCounts) -> Self {
         let count = nvml.device_count().unwrap_or(0);
-        let gpus = (0..count).map(|index| Remembered {
-            events: xid_events(nvml, index).ok().flatten(),
-            xid_errors: BTreeMap::new(),
-            first_energy: None,
-        });
+        let gpus = (0..count).map(|_| Remembered::default());
         Self {
             nvml,
             gpus: gpus.collect(),
+            xids,
         }
     }
 
@@ -53,26 +48,19 @@ impl<'nvml> Reader<'nvml> {
             .zip(&mut self.gpus)
             .filter_map(|(index, gpu)| {
                 let device = self.nvml.device_by_index(index).ok()?;
-                Some(gpu.sample(&device, device.uuid().ok()?))
+                let uuid = device.uuid().ok()?;
+                let xid_errors = self.xids.of(&uuid);
+                Some(GpuSample {
+                    xid_errors,
+                    ..gpu.sample(&device, uuid)
+                })
             })
             .collect()
     }
 }
 
-/// A set that gets the critical errors of one GPU; `None` if it does not tell them.
-fn xid_events(nvml: &Nvml, index: u32) -> Result<Option<EventSet<'_>>, NvmlError> {
-    let device = nvml.device_by_index(index)?;
-    let xid = EventTypes::CRITICAL_XID_ERROR;
-    if !device.supported_event_types()?.contains(xid) {
-        return Ok(None);
-    }
-    let registered = device.register_events(xid, nvml.create_event_set()?);
-    registered.map(Some).map_err(|failed| failed.error)
-}
-
-impl Remembered<'_> {
+impl Remembered {
     fn sample(&mut self, device: &Device<'_>, uuid: String) -> GpuSample {
-        self.count_xids();
         let memory = device.memory_info().ok();
         let utilization = device.utilization_rates().ok();
         GpuSample {
@@ -88,26 +76,11 @@ impl Remembered<'_> {
             throttle_reasons: throttle_reasons(device),
             ecc_errors: known(EccError::ALL, |error| ecc_errors(device, error)),
             pcie_bytes_per_second: known(PcieDirection::ALL, |to| pcie_traffic(device, to)),
-            xid_errors: self.xid_errors.clone(),
+            xid_errors: BTreeMap::new(),
             mig_enabled: device
                 .mig_mode()
                 .ok()
                 .map(|mode| mode.current == MIG_ENABLED),
-        }
-    }
-
-    /// Takes in the errors since the last look.
-    fn count_xids(&mut self) {
-        let Some(events) = &self.events else { return };
-        let arrived = iter::from_fn(|| events.wait(0).ok());
-        for event in arrived.take(MOST_EVENTS) {
-            let number = match event.event_data {
-                Some(XidError::Value(number)) => number,
-                Some(XidError::Unknown) => UNKNOWN_XID,
-                None => continue,
-            };
-            let count = self.xid_errors.entry(number).or_insert(0);
-            *count = count.saturating_add(1);
         }
     }
 
@@ -121,11 +94,6 @@ impl Remembered<'_> {
 
 /// `NVML_DEVICE_MIG_ENABLE`.
 const MIG_ENABLED: u32 = 1;
-/// The number that the library gives to an error that it does not know.
-const UNKNOWN_XID: u64 = 999;
-/// Most errors that are counted in one look: a GPU that fails all the time does not keep the others
-/// from being looked at.
-const MOST_EVENTS: usize = 1000;
 
 fn watts(milliwatts: u32) -> f64 {
     f64::from(milliwatts) / 1000.0

@@ -53,7 +53,7 @@ exported! {
 
     fn nvmlDeviceGetSupportedEventTypes(handle: Handle, kinds: Out<c_ulonglong>) {
         device(handle)?;
-        kinds.set(XID)
+        kinds.set(if state().settings.tells_events { XID } else { 0 })
     }
 
     fn nvmlDeviceRegisterEvents(handle: Handle, kinds: c_ulonglong, events: Handle) {
@@ -85,7 +85,7 @@ fn wait(ordinals: &BTreeSet<usize>, patience: Duration) -> Option<(usize, u64)> 
     loop {
         for &ordinal in ordinals {
             let device = state().device(ordinal).ok()?;
-            if let Some(xid) = device.xids.pop() {
+            if let Some(xid) = device.next_xid() {
                 return Some((ordinal, xid));
             }
         }

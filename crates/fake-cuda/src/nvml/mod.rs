@@ -18,13 +18,18 @@ use crate::{
 const INVALID_ARGUMENT: Code = Code(2);
 const NOT_FOUND: Code = Code(6);
 const INSUFFICIENT_SIZE: Code = Code(7);
+const GPU_IS_LOST: Code = Code(15);
 
 /// The device with that handle: its ordinal and one.
 fn device(handle: Handle) -> Result<&'static Device, Code> {
-    handle
+    let device = handle
         .checked_sub(1)
         .and_then(|ordinal| state().devices().get(ordinal))
-        .ok_or(INVALID_ARGUMENT)
+        .ok_or(INVALID_ARGUMENT)?;
+    match device.is_reachable() {
+        true => Ok(device),
+        false => Err(GPU_IS_LOST),
+    }
 }
 
 fn handle_of(found: Option<&Device>) -> Result<Handle, Code> {
@@ -290,6 +295,7 @@ pub extern "C" fn nvmlErrorString(code: c_int) -> *const c_char {
         6 => c"Not Found",
         7 => c"Insufficient Size",
         10 => c"Timeout",
+        15 => c"GPU is lost",
         _ => c"Unknown Error",
     };
     text.as_ptr()
