@@ -12,7 +12,9 @@ use super::{
 use crate::{
     admission::{Limits, Permit},
     error::{Error, Result},
-    inference::{Part, Probe, Response, ResponseStream, Stage, response_channel, response_stream},
+    inference::{
+        Part, Probe, Request, Response, ResponseStream, Stage, response_channel, response_stream,
+    },
     model::{Lease, Model},
     model_config::ModelConfig,
     trace::Trace,
@@ -30,7 +32,7 @@ impl InferRequest {
         let (sender, receiver) = response_channel();
         let trace = self.identified_trace(model);
         model
-            .submit(self.into_request(sender))
+            .submit(finishing.routed(self.into_request(sender)))
             .map_err(|rejected| rejected.error)?;
         let outcome = receiver.await;
         note_end(trace.as_deref());
@@ -57,7 +59,7 @@ impl InferRequest {
         };
         let trace = self.identified_trace(&lease);
         lease
-            .submit(self.into_request(sender))
+            .submit(finishing.routed(self.into_request(sender)))
             .map_err(|rejected| rejected.error)?;
         Ok(Answers {
             stream,
@@ -153,6 +155,12 @@ struct Finishing {
 }
 
 impl Finishing {
+    /// The request, with the memory of devices that outputs go to.
+    fn routed(&self, mut request: Request) -> Request {
+        request.destinations.extend(self.destinations.on_devices());
+        request
+    }
+
     async fn finish(
         &self,
         mut response: Response,

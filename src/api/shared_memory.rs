@@ -193,6 +193,12 @@ impl InferRequest {
 }
 
 impl Destinations {
+    /// Those outputs that go to memory of a device, by their place among the listed ones.
+    pub(super) fn on_devices(&self) -> impl Iterator<Item = (usize, Buffer)> {
+        let spans = self.spans.iter();
+        spans.filter_map(|(index, span)| Some((*index, span.device_memory()?)))
+    }
+
     /// Whether no output goes to shared memory.
     pub(super) fn is_empty(&self) -> bool {
         self.spans.is_empty()

@@ -142,7 +142,7 @@ impl DeviceExecutor for DeviceCopier {
 
 impl DeviceCopier {
     fn copy(&self, input: &Tensor, work: &mut Work) -> Result<Tensor, BackendError> {
-        let source = on_device::span(&input.data)
+        let source = on_device::device_span(&input.data)
             .ok_or_else(|| BackendError::Failed("an input is not on the device".to_owned()))?;
         let copy = self.lane.pool().take(input.data.byte_size())?;
         work.copy(self.lane.compute(), &copy, source)?;

@@ -19,7 +19,7 @@ use std::{path::Path, sync::Arc};
 pub use self::{
     batch::{Batch, BatchInput},
     decoupled::{DecoupledExecutor, DecoupledRequest, Outputs, Responder, Stop},
-    on_device::{Enqueued, Landing, enqueue, on_host},
+    on_device::{Delivery, Enqueued, Executed, Landing, Routes, device_span, enqueue, on_host},
     pieces::Pieces,
     registry::BackendRegistry,
 };

@@ -1,7 +1,7 @@
 //! Batches on a device: how their tensors come there and back, the same for every backend that
 //! computes on one.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::{BackendError, Batch, DeviceExecutor, LoadSpec, Pieces};
 use crate::{
     device::{
-        HostSlab, Lane, class_byte_size,
-        cuda::{DeviceSpan, Priority, Work},
+        Lane, class_byte_size,
+        cuda::{DeviceSpan, Landed, Priority, Work},
     },
     model_config::{ModelConfig, OutputSpec},
     tensor::{Buffer, Datatype, Memory, Shape, Tensor},
@@ -25,24 +25,74 @@ pub struct Enqueued {
     pub landing: Landing,
 }
 
-/// Outputs that are on their way to the host.
+/// Rows of an output that are to be written to a device's memory.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The output's index.
+    pub output: usize,
+    /// Which rows of the batch.
+    pub rows: Range<usize>,
+    /// Where they go. Once they have landed: exactly the bytes that they are, or `None` if they could
+    /// not be written there, and are on the host.
+    pub destination: Option<Buffer>,
+}
+
+/// Where a batch's outputs go.
+#[derive(Clone, Debug, Default)]
+pub struct Routes {
+    /// Indices of the outputs that are read on the host.
+    pub on_host: SmallVec<[usize; 4]>,
+    /// What is written to memory of devices.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Outputs that are on their way.
 #[derive(Debug)]
 pub struct Landing {
     batch: Batch,
     /// Indices of the outputs that are downloaded, in that order.
     downloads: SmallVec<[usize; 4]>,
+    deliveries: Vec<Delivery>,
+}
+
+/// What has landed.
+#[derive(Debug)]
+pub struct Executed {
+    /// The batch. Outputs that are read on the host are there, others still on the device.
+    pub batch: Batch,
+    /// As they were asked for, in that order.
+    pub deliveries: Vec<Delivery>,
+    /// How long the device took.
+    pub times: DeviceTimes,
 }
 
 impl Landing {
-    /// The executed batch, its outputs in the host's memory.
-    pub fn land(mut self, slabs: Vec<HostSlab>) -> Batch {
-        for (index, slab) in self.downloads.into_iter().zip(slabs) {
+    /// The executed batch.
+    pub fn land(mut self, landed: Landed) -> Executed {
+        for (index, slab) in self.downloads.into_iter().zip(landed.slabs) {
             if let Some(Some(output)) = self.batch.outputs.get_mut(index) {
                 output.data = Buffer::Host(slab.freeze());
             }
         }
-        self.batch
+        let times = match landed.times[..] {
+            [input, infer, ..] => DeviceTimes { input, infer },
+            _ => DeviceTimes::default(),
+        };
+        Executed {
+            batch: self.batch,
+            deliveries: self.deliveries,
+            times,
+        }
     }
+}
+
+/// A device's time for one batch; what is left until it has landed is that of its outputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceTimes {
+    /// Until the inputs were there and the batches ahead were computed.
+    pub input: Duration,
+    /// The computation alone.
+    pub infer: Duration,
 }
 
 /// Gives the device the batch: its inputs, what the executor does with them, and the way back of its
@@ -53,25 +103,77 @@ impl Landing {
 pub fn enqueue(
     executor: &mut dyn DeviceExecutor,
     mut batch: Batch,
+    routes: Routes,
 ) -> Result<Enqueued, BackendError> {
     let lane = Arc::clone(executor.lane());
     let mut work = Work::new(lane.device().context())?;
+    work.mark(lane.upload())?;
     for input in &mut batch.inputs {
         input.tensor.data = upload(&lane, &mut work, &input.tensor.data)?;
     }
     work.order(lane.upload(), lane.compute())?;
+    work.mark(lane.compute())?;
     executor.enqueue(&mut batch, &mut work)?;
+    work.mark(lane.compute())?;
     work.order(lane.compute(), lane.download())?;
+    let Routes {
+        mut on_host,
+        mut deliveries,
+    } = routes;
+    for delivery in &mut deliveries {
+        deliver(&lane, &mut work, &batch, delivery)?;
+        if delivery.destination.is_none() && !on_host.contains(&delivery.output) {
+            on_host.push(delivery.output);
+        }
+    }
     let mut downloads = SmallVec::new();
-    for (index, output) in batch.outputs.iter().enumerate() {
-        if let Some(span) = output.as_ref().and_then(|tensor| span(&tensor.data)) {
+    for index in on_host {
+        let output = batch.outputs.get(index).and_then(Option::as_ref);
+        if let Some(span) = output.and_then(|tensor| device_span(&tensor.data)) {
             let slab = lane.device().pinned().take(span.byte_size());
             work.download(lane.download(), span, slab)?;
             downloads.push(index);
         }
     }
-    let landing = Landing { batch, downloads };
+    let landing = Landing {
+        batch,
+        downloads,
+        deliveries,
+    };
     Ok(Enqueued { work, landing })
+}
+
+/// Copies rows of an output to where they are wanted, if they are of a known size, fit, and the device
+/// there can be used; otherwise they have no destination any more.
+fn deliver(
+    lane: &Lane,
+    work: &mut Work,
+    batch: &Batch,
+    delivery: &mut Delivery,
+) -> Result<(), BackendError> {
+    let wanted = delivery.destination.take();
+    let output = batch.outputs.get(delivery.output).and_then(Option::as_ref);
+    let (Some(wanted), Some(output)) = (wanted, output) else {
+        return Ok(());
+    };
+    let rows = rows_of(output, batch.batch_size, &delivery.rows);
+    let (Some(rows), Some(room)) = (rows, device_span(&wanted)) else {
+        return Ok(());
+    };
+    let place = room.part(0, rows.byte_size());
+    if let Some(place) = place.filter(|place| place.context().lost().is_none()) {
+        work.copy(lane.download(), &place, &rows)?;
+        delivery.destination = Some(Buffer::Foreign(Arc::new(place)));
+    }
+    Ok(())
+}
+
+/// Some rows of an output on a device, whose elements are all of one size.
+fn rows_of(output: &Tensor, count: usize, rows: &Range<usize>) -> Option<DeviceSpan> {
+    output.datatype.element_byte_size()?;
+    let span = device_span(&output.data)?;
+    let row = span.byte_size().checked_div(count)?;
+    span.part(rows.start.checked_mul(row)?, rows.len().checked_mul(row)?)
 }
 
 /// Runs one batch and waits for it: for warm-up.
@@ -82,9 +184,12 @@ pub fn execute_alone(
     executor: &mut dyn DeviceExecutor,
     batch: &mut Batch,
 ) -> Result<(), BackendError> {
-    let Enqueued { work, landing } = enqueue(executor, batch.clone())?;
-    let slabs = work.finish()?.wait()?;
-    *batch = landing.land(slabs);
+    let routes = Routes {
+        on_host: batch.wanted.clone(),
+        deliveries: Vec::new(),
+    };
+    let Enqueued { work, landing } = enqueue(executor, batch.clone(), routes)?;
+    *batch = landing.land(work.finish()?.land()?).batch;
     Ok(())
 }
 
@@ -92,7 +197,9 @@ pub fn execute_alone(
 /// comes from several places is put together there.
 fn upload(lane: &Lane, work: &mut Work, data: &Buffer) -> Result<Buffer, BackendError> {
     let ordinal = lane.device().context().ordinal();
-    if span(data).is_some_and(|span| span.is_aligned() && span.context().ordinal() == ordinal) {
+    if device_span(data)
+        .is_some_and(|span| span.is_aligned() && span.context().ordinal() == ordinal)
+    {
         return Ok(data.clone());
     }
     let whole = lane.pool().take(data.byte_size())?;
@@ -100,7 +207,7 @@ fn upload(lane: &Lane, work: &mut Work, data: &Buffer) -> Result<Buffer, Backend
     for piece in Pieces::of(data).unwrap_or(std::slice::from_ref(data)) {
         let place = whole.part(offset, piece.byte_size()).ok_or_else(unplaced)?;
         offset += piece.byte_size();
-        match span(piece) {
+        match device_span(piece) {
             Some(source) => work.copy(lane.upload(), &place, source)?,
             None => {
                 let bytes = piece.to_host_bytes().ok_or_else(unplaced)?;
@@ -120,14 +227,14 @@ fn unplaced() -> BackendError {
 /// # Errors
 /// If the device is lost.
 pub fn on_host(data: &Buffer) -> Result<Bytes, BackendError> {
-    match span(data) {
+    match device_span(data) {
         Some(span) => Ok(span.fetch()?),
         None => data.to_host_bytes().ok_or_else(unplaced),
     }
 }
 
 /// The device's memory that a buffer is, if it is any.
-pub(super) fn span(data: &Buffer) -> Option<&DeviceSpan> {
+pub fn device_span(data: &Buffer) -> Option<&DeviceSpan> {
     match data {
         Buffer::Host(_) => None,
         Buffer::Foreign(memory) => memory.as_any().downcast_ref(),

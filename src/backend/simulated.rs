@@ -5,12 +5,21 @@
 //! microseconds by batch size, linear between the points and beyond the last two. Outputs are
 //! zeros of the configured shape, variable dimensions being 1 (BYTES: empty strings). On a GPU its
 //! memory is set to zeros on the compute stream, and the time is spent before that, by the instance.
+//!
+//! On a GPU an instance takes `weights_byte_size` and `workspace_byte_size` bytes of its memory as well,
+//! as an engine would.
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use super::{Backend, BackendError, Batch, DeviceExecutor, Executor, LoadSpec, on_device};
+use super::{
+    Backend, BackendError, Batch, DeviceExecutor, Executor, LoadSpec, on_device,
+    parameters::parameter,
+};
 use crate::{
-    device::{Device, Lane, cuda::Work},
+    device::{
+        Device, Entry, Lane, Purpose,
+        cuda::{DeviceMemory, Work},
+    },
     model_config::{EngineSignature, ModelConfig, OutputSpec},
     tensor::{Buffer, Datatype, Shape, Tensor},
 };
@@ -48,10 +57,23 @@ impl Backend for Simulated {
         };
         Ok(match device {
             Device::Host => Box::new(script),
-            Device::Cuda(ordinal) => Box::new(DeviceScript {
-                lane: on_device::lane(spec, ordinal)?,
-                script,
-            }),
+            Device::Cuda(ordinal) => {
+                let lane = on_device::lane(spec, ordinal)?;
+                let held = [
+                    held(spec.config, &lane, "weights_byte_size", Purpose::Weights)?,
+                    held(
+                        spec.config,
+                        &lane,
+                        "workspace_byte_size",
+                        Purpose::Workspace,
+                    )?,
+                ];
+                Box::new(DeviceScript {
+                    lane,
+                    script,
+                    _held: held,
+                })
+            }
         })
     }
 }
@@ -79,6 +101,24 @@ impl Executor for Script {
 struct DeviceScript {
     lane: Arc<Lane>,
     script: Script,
+    _held: [Held; 2],
+}
+
+/// Memory of the device, if any is wanted, and its entry on the instance's account.
+type Held = Option<(Arc<DeviceMemory>, Entry)>;
+
+fn held(
+    config: &ModelConfig,
+    lane: &Lane,
+    name: &str,
+    purpose: Purpose,
+) -> Result<Held, BackendError> {
+    let byte_size = parameter::<usize>(config, name)?.unwrap_or(0);
+    if byte_size == 0 {
+        return Ok(None);
+    }
+    let memory = DeviceMemory::new(lane.device().context(), byte_size)?;
+    Ok(Some((memory, lane.account().hold(purpose, byte_size))))
 }
 
 impl DeviceExecutor for DeviceScript {

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    DevicePool, HostSlab, OpenDevice,
-    cuda::{DeviceError, Priority, Stream, Work},
+    Account, DevicePool, OpenDevice,
+    cuda::{DeviceError, Landed, Priority, Stream, Work},
 };
 
 /// An instance's lane.
@@ -16,6 +16,7 @@ pub struct Lane {
     compute: Arc<Stream>,
     download: Arc<Stream>,
     pool: Arc<DevicePool>,
+    account: Arc<Account>,
     flights: Arc<Flights>,
 }
 
@@ -40,11 +41,13 @@ impl Lane {
         priority: Priority,
     ) -> Result<Arc<Self>, DeviceError> {
         let context = device.context();
+        let pool = DevicePool::new(context, byte_size)?;
         Ok(Arc::new(Self {
             upload: Stream::new(context, priority)?,
             compute: Stream::new(context, priority)?,
             download: Stream::new(context, priority)?,
-            pool: DevicePool::new(context, byte_size)?,
+            account: Account::new(device, &pool),
+            pool,
             device: Arc::clone(device),
             flights: Arc::default(),
         }))
@@ -80,6 +83,11 @@ impl Lane {
         &self.pool
     }
 
+    /// What it takes of the device.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     /// Waits until fewer batches are under way than may be. For the only thread that launches.
     pub fn wait_for_room(&self) {
         self.flights.wait_for_fewer_than(Self::DEPTH);
@@ -94,7 +102,7 @@ impl Lane {
     pub fn launch(
         &self,
         work: Work,
-        then: impl FnOnce(Result<Vec<HostSlab>, DeviceError>) + Send + 'static,
+        then: impl FnOnce(Result<Landed, DeviceError>) + Send + 'static,
     ) {
         let flight = Flight::begin(&self.flights);
         match work.finish() {

@@ -1,6 +1,7 @@
 //! The devices that instances run on: the host, and every accelerator that is found at run time,
 //! never a build flag.
 
+mod account;
 mod affinity;
 mod arena;
 pub mod cuda;
@@ -17,6 +18,7 @@ mod xid;
 use std::{fmt, num::NonZero, thread};
 
 pub use self::{
+    account::{Account, Entry, Purpose},
     affinity::{Affinity, allowed_cores, parse_cores, show_cores},
     arena::class_byte_size,
     device_pool::DevicePool,

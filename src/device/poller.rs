@@ -11,16 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    HostSlab,
-    cuda::{Context, DeviceError, Pending},
-};
+use super::cuda::{Context, DeviceError, Landed, Pending};
 
 /// How long it sleeps between two looks: about as long as work takes that is worth a sleep.
 const NAP: Duration = Duration::from_micros(100);
 
-/// What comes after a piece of work: given what was downloaded.
-type Then = Box<dyn FnOnce(Result<Vec<HostSlab>, DeviceError>) + Send>;
+/// What comes after a piece of work: given what came of it.
+type Then = Box<dyn FnOnce(Result<Landed, DeviceError>) + Send>;
 
 /// A device's poller. Dropped, it sees to what it still watches, and ends.
 #[derive(Debug)]
@@ -75,7 +72,7 @@ impl Poller {
     pub(super) fn watch(
         &self,
         pending: Pending,
-        then: impl FnOnce(Result<Vec<HostSlab>, DeviceError>) + Send + 'static,
+        then: impl FnOnce(Result<Landed, DeviceError>) + Send + 'static,
     ) {
         let then = Box::new(then);
         self.shared
@@ -190,12 +187,12 @@ impl Watching {
 
 impl Watched {
     fn end(self) {
-        go_on(self.then, self.pending.wait());
+        go_on(self.then, self.pending.land());
     }
 }
 
 /// Nothing that comes after one piece of work may end the poller of all of them.
-fn go_on(then: Then, landed: Result<Vec<HostSlab>, DeviceError>) {
+fn go_on(then: Then, landed: Result<Landed, DeviceError>) {
     if catch_unwind(AssertUnwindSafe(|| then(landed))).is_err() {
         tracing::error!("what should follow a batch panicked");
     }

@@ -8,7 +8,7 @@ use std::{
 use smallvec::SmallVec;
 
 use super::{Probe, ResponseSender};
-use crate::tensor::Tensor;
+use crate::tensor::{Buffer, Tensor};
 
 /// A custom parameter's value (KServe v2: string, integer, boolean, double).
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +70,9 @@ pub struct Request {
     pub outputs: Option<Vec<String>>,
     /// Indices of the wanted outputs among the model's, in the wanted order. Set by the check.
     pub wanted: SmallVec<[usize; 4]>,
+    /// Places among the wanted outputs of those that should go to a device's memory, and that memory. A
+    /// model that cannot write there answers with them like with the others.
+    pub destinations: SmallVec<[(usize, Buffer); 1]>,
     /// Custom parameters, for the backend.
     pub parameters: Parameters,
     /// Sequence membership.
@@ -99,6 +102,7 @@ impl Request {
             inputs,
             outputs: None,
             wanted: SmallVec::new(),
+            destinations: SmallVec::new(),
             parameters: Parameters::new(),
             correlation: Correlation::default(),
             priority: 0,

@@ -13,12 +13,14 @@ use super::{Signature, scatter::checked_response};
 use crate::{
     backend::{
         BackendError, BatchInput, DecoupledExecutor, DecoupledRequest, Outputs, Responder, Stop,
+        on_host,
     },
     error::{Error, Result},
     inference::{
-        ExecutionRecord, FailureReason, Outcome, PartSender, Request, RequestTiming, ResponseKind,
-        ResponseRecord, Stage, Statistics,
+        ExecutionRecord, FailureReason, Input, Outcome, PartSender, Request, RequestTiming,
+        ResponseKind, ResponseRecord, Stage, Statistics,
     },
+    tensor::{Buffer, Tensor},
 };
 
 /// Hands the requests to the executor.
@@ -84,18 +86,33 @@ fn open(
         signature: Arc::clone(signature),
         statistics: Arc::clone(statistics),
     };
-    let inputs = request.inputs.into_iter().map(|input| BatchInput {
-        index: input.index,
-        tensor: input.tensor,
-    });
+    let inputs = match request.inputs.into_iter().map(readable).collect() {
+        Ok(inputs) => inputs,
+        Err(error) => {
+            Box::new(reply).finish(Some(Err(error)));
+            return None;
+        }
+    };
     Some(DecoupledRequest {
         id: request.id,
         parameters: request.parameters,
         correlation: request.correlation,
         batch_size: request.batch_size,
-        inputs: inputs.collect(),
+        inputs,
         wanted: request.wanted,
         responder: Box::new(reply),
+    })
+}
+
+/// An input whose bytes the executor can read, wherever the client left them.
+fn readable(input: Input) -> Result<BatchInput, BackendError> {
+    let data = Buffer::Host(on_host(&input.tensor.data)?);
+    Ok(BatchInput {
+        index: input.index,
+        tensor: Tensor {
+            data,
+            ..input.tensor
+        },
     })
 }
 

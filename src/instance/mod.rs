@@ -84,7 +84,7 @@ impl Instance {
                 if affinity.is_some() {
                     seat = seat.bound();
                 }
-                peers.join(seat.device().cloned());
+                peers.join(seat.account().cloned());
                 if report.send(Ok(())).is_ok() {
                     worker::run(seat, source.as_ref(), &peers);
                 }

@@ -3,31 +3,36 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::device::OpenDevice;
+use crate::device::Account;
 
 /// The instances of one queue.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// The device of each, `None` for the host.
-    devices: Mutex<Vec<Option<Arc<OpenDevice>>>>,
+    /// What each takes of its device, `None` on the host.
+    accounts: Mutex<Vec<Option<Arc<Account>>>>,
 }
 
 impl Peers {
-    pub(super) fn join(&self, device: Option<Arc<OpenDevice>>) {
-        self.devices().push(device);
+    pub(super) fn join(&self, account: Option<Arc<Account>>) {
+        self.locked().push(account);
     }
 
     /// Whether any of them can run a batch. Without instances there is none that cannot.
     pub fn any_able(&self) -> bool {
-        let devices = self.devices();
-        let is_able = |device: &OpenDevice| device.lost().is_none();
-        devices.is_empty()
-            || devices
+        let accounts = self.locked();
+        let is_able = |account: &Account| account.device().lost().is_none();
+        accounts.is_empty()
+            || accounts
                 .iter()
-                .any(|device| device.as_deref().is_none_or(is_able))
+                .any(|account| account.as_deref().is_none_or(is_able))
     }
 
-    fn devices(&self) -> MutexGuard<'_, Vec<Option<Arc<OpenDevice>>>> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What those on devices take, in the order in which they came up.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.locked().iter().flatten().cloned().collect()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Option<Arc<Account>>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

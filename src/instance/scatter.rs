@@ -1,13 +1,16 @@
 //! From an executed batch to one response per request: slices of the outputs, without a copy.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Signature;
 use crate::{
-    backend::{BackendError, Batch, Outputs},
+    backend::{BackendError, Batch, Outputs, device_span},
+    device::cuda::DeviceSpan,
     inference::{Output, Request, Response},
     model_config::OutputSpec,
-    tensor::{Buffer, BytesTensor, Datatype, Shape, Tensor},
+    tensor::{Buffer, BytesTensor, Datatype, Memory, Shape, Tensor},
 };
 
 /// Splits the outputs among the requests, in order.
@@ -140,8 +143,7 @@ fn check(
 /// Takes rows off the front of an output.
 struct Splitter {
     tensor: Tensor,
-    /// What has not been taken.
-    rest: Option<Bytes>,
+    rest: Rest,
     /// Elements of one row; `None` if the tensor has no rows to take.
     row_elements: Option<usize>,
 }
@@ -153,14 +155,14 @@ impl Splitter {
             .split_first()
             .and_then(|(_, row)| Shape::from(row).element_count());
         Self {
-            rest: tensor.data.to_host_bytes(),
+            rest: Rest::of(&tensor.data),
             row_elements,
             tensor,
         }
     }
 
     fn take(&mut self, rows: usize) -> Result<Tensor, BackendError> {
-        let data = self.take_bytes(rows).ok_or_else(|| {
+        let data = self.take_data(rows).ok_or_else(|| {
             BackendError::Failed(format!(
                 "an output of shape {} holds fewer bytes than its shape needs",
                 self.tensor.shape
@@ -171,17 +173,48 @@ impl Splitter {
         Ok(Tensor {
             datatype: self.tensor.datatype,
             shape,
-            data: Buffer::Host(data),
+            data,
         })
     }
 
-    fn take_bytes(&mut self, rows: usize) -> Option<Bytes> {
-        let rest = self.rest.as_mut()?;
+    fn take_data(&mut self, rows: usize) -> Option<Buffer> {
         let elements = self.row_elements?.checked_mul(rows)?;
-        let byte_size = match self.tensor.datatype {
-            Datatype::Bytes => BytesTensor::prefix_byte_size(rest, elements)?,
-            datatype => elements.checked_mul(datatype.element_byte_size()?)?,
+        let byte_size = match (&self.rest, self.tensor.datatype) {
+            (Rest::Host(rest), Datatype::Bytes) => BytesTensor::prefix_byte_size(rest, elements)?,
+            (_, datatype) => elements.checked_mul(datatype.element_byte_size()?)?,
         };
-        (byte_size <= rest.len()).then(|| rest.split_to(byte_size))
+        self.rest.take(byte_size)
+    }
+}
+
+/// What has not been taken of an output: on a device, if nobody reads it on the host.
+enum Rest {
+    Host(Bytes),
+    Device(DeviceSpan),
+    Elsewhere,
+}
+
+impl Rest {
+    fn of(data: &Buffer) -> Self {
+        match (data.to_host_bytes(), device_span(data)) {
+            (Some(bytes), _) => Self::Host(bytes),
+            (None, Some(span)) => Self::Device(span.clone()),
+            (None, None) => Self::Elsewhere,
+        }
+    }
+
+    fn take(&mut self, byte_size: usize) -> Option<Buffer> {
+        match self {
+            Self::Host(rest) => {
+                let taken = (byte_size <= rest.len()).then(|| rest.split_to(byte_size))?;
+                Some(Buffer::Host(taken))
+            }
+            Self::Device(rest) => {
+                let taken = rest.part(0, byte_size)?;
+                *rest = rest.part(byte_size, rest.byte_size() - byte_size)?;
+                Some(Buffer::Foreign(Arc::new(taken)))
+            }
+            Self::Elsewhere => None,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use super::{Pace, Signature, worker};
 use crate::{
     backend::{BackendError, Executor},
-    device::{Lane, OpenDevice, cuda::DeviceError},
+    device::{Account, Lane, cuda::DeviceError},
     inference::{Request, Statistics},
 };
 
@@ -52,9 +52,9 @@ impl Seat {
         self.bound
     }
 
-    /// The device, if it is not the host.
-    pub(super) fn device(&self) -> Option<&Arc<OpenDevice>> {
-        self.lane.as_ref().map(|lane| lane.device())
+    /// What it takes of its device, if that is not the host.
+    pub(super) fn account(&self) -> Option<&Arc<Account>> {
+        self.lane.as_ref().map(|lane| lane.account())
     }
 
     /// Waits, where batches are under way while others are begun, until another may be.

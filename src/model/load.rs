@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, BackendRegistry, Executor, LoadSpec},
-    device::{Device, Devices},
+    device::{Account, Device, Devices},
     error::{Error, Result},
     inference::{ModelName, Statistics},
     instance::{BatchSource, Instance, Peers, Signature, Starting},
@@ -169,12 +169,12 @@ impl Loader {
             instances: Mutex::default(),
             reservation: None,
             peers: Arc::default(),
+            unused_peers: Arc::default(),
         };
-        let unused_peers = Arc::<Peers>::default();
         let starting: Vec<_> = placement::instances(&config.instance_groups)
             .map(|(name, group, device)| {
                 let (source, peers): (Arc<dyn BatchSource>, _) = if group.passive {
-                    (unused.clone(), &unused_peers)
+                    (unused.clone(), &engine.unused_peers)
                 } else {
                     (scheduler.clone(), &engine.peers)
                 };
@@ -277,6 +277,8 @@ pub(super) struct Engine {
     reservation: Option<Reservation>,
     /// Those instances that serve requests.
     peers: Arc<Peers>,
+    /// Those that only wait.
+    unused_peers: Arc<Peers>,
 }
 
 impl Engine {
@@ -298,6 +300,11 @@ impl Engine {
     /// Whether any instance can run a batch.
     pub(super) fn is_able(&self) -> bool {
         self.peers.any_able()
+    }
+
+    /// What its instances take of devices.
+    pub(super) fn accounts(&self) -> Vec<Arc<Account>> {
+        [self.peers.accounts(), self.unused_peers.accounts()].concat()
     }
 
     /// Lets the instances finish what is queued, ends them, and frees what they hold.

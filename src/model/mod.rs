@@ -19,6 +19,7 @@ pub use self::{
     load::{LoadRequest, Loader, LoaderConfig, with_engine},
 };
 use crate::{
+    device::Account,
     inference::{Infer, ModelName, Rejected, Request, Stage, Statistics},
     model_config::ModelConfig,
 };
@@ -82,6 +83,11 @@ impl Model {
     /// Whether any of its instances can run a batch: not if all their devices are lost.
     pub fn is_able(&self) -> bool {
         self.engine.is_able()
+    }
+
+    /// What its instances take of devices, one account for each.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.engine.accounts()
     }
 
     /// A lease; `None` once the model is being unloaded.

@@ -1,6 +1,6 @@
 //! Memory of CUDA devices that clients share: opened by the handle that the client's process exported,
-//! never larger than the allocation behind it, whatever the client says. Inputs stay on the device: the
-//! host reads them only for a model that runs there.
+//! never larger than the allocation behind it, whatever the client says. Inputs and outputs stay on
+//! devices: the host reads and writes them only for a model that runs there.
 
 use std::sync::Arc;
 
@@ -70,7 +70,18 @@ impl Region for CudaRegion {
         Ok(Buffer::Foreign(Arc::new(part)))
     }
 
+    fn device_memory(&self, offset: u64, byte_size: usize) -> Option<Buffer> {
+        let part = self.part(offset, byte_size).ok()?;
+        Some(Buffer::Foreign(Arc::new(part)))
+    }
+
     fn write(&self, offset: u64, tensor: &Buffer) -> Result<()> {
+        if let Buffer::Foreign(memory) = tensor
+            && let Some(span) = memory.as_any().downcast_ref::<DeviceSpan>()
+            && span.is_same(&self.part(offset, span.byte_size())?)
+        {
+            return Ok(());
+        }
         let bytes = tensor.to_host_bytes().ok_or_else(|| {
             Error::internal("output_not_on_host", "the output is not in host memory")
         })?;

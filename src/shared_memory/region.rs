@@ -24,7 +24,13 @@ pub trait Region: Send + Sync + Debug {
     /// `InvalidArgument` if the client has made the memory smaller, `Internal` if it cannot be read.
     fn read(self: Arc<Self>, offset: u64, byte_size: usize) -> Result<Buffer>;
 
-    /// Writes `tensor` from `offset` on.
+    /// The `byte_size` bytes from `offset` on as memory of a device, for who can write there; `None` if
+    /// they are not on one.
+    fn device_memory(&self, _offset: u64, _byte_size: usize) -> Option<Buffer> {
+        None
+    }
+
+    /// Writes `tensor` from `offset` on. One that is there already is not copied.
     ///
     /// # Errors
     /// As [`Region::read`].
@@ -130,6 +136,12 @@ impl Span {
         Arc::clone(&self.region)
             .read(self.reference.offset, self.byte_size)
             .map_err(|error| error.prefixed(self.prefix()))
+    }
+
+    /// Its bytes as memory of a device, if they are on one.
+    pub fn device_memory(&self) -> Option<Buffer> {
+        self.region
+            .device_memory(self.reference.offset, self.byte_size)
     }
 
     /// Writes `tensor` to its beginning.

@@ -1,10 +1,11 @@
 //! What the devices in use have and gave. Devices that no model used are left out: they were not
 //! opened.
 
-use std::{fmt::Display, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display, sync::Arc, time::Duration};
 
+use super::Reading;
 use crate::{
-    device::{OpenDevice, PoolUsage},
+    device::{Account, OpenDevice, PoolUsage, Purpose},
     telemetry::exposition::{Exposition, Kind},
 };
 
@@ -54,6 +55,60 @@ pub(super) fn write(exposition: &mut Exposition, devices: &[Arc<OpenDevice>]) {
         });
     }
     write_totals(exposition, devices);
+}
+
+/// Writes what the instances of each model take of each device that they run on.
+pub(super) fn write_models(exposition: &mut Exposition, readings: &[Reading]) {
+    let accounts: Vec<_> = readings
+        .iter()
+        .map(|reading| reading.model.accounts())
+        .collect();
+    let shares: Vec<_> = readings
+        .iter()
+        .zip(&accounts)
+        .flat_map(|(reading, accounts)| {
+            let shares = shares(accounts).into_iter();
+            shares.map(|(uuid, share)| (reading.labels(), uuid, share))
+        })
+        .collect();
+    let name = "despina_model_gpu_memory_bytes";
+    let help = "Memory of the GPU that the model's instances hold, in bytes, by what it is for";
+    exposition.family(name, Kind::Gauge, help);
+    for ([model, version], uuid, share) in &shares {
+        for (purpose, byte_size) in Purpose::ALL.iter().zip(share.byte_sizes) {
+            let purpose = ("purpose", purpose.label());
+            let labels = [*model, *version, ("gpu_uuid", *uuid), purpose];
+            exposition.series(name, &labels, byte_size);
+        }
+    }
+    let name = "despina_model_gpu_busy_seconds_total";
+    let help = "How long the GPU has computed for the model, in seconds";
+    exposition.family(name, Kind::Counter, help);
+    for ([model, version], uuid, share) in &shares {
+        let labels = [*model, *version, ("gpu_uuid", *uuid)];
+        exposition.series(name, &labels, share.busy.as_secs_f64());
+    }
+}
+
+/// What a model takes of one device.
+#[derive(Default)]
+struct Share {
+    /// By purpose.
+    byte_sizes: [u64; 4],
+    busy: Duration,
+}
+
+/// By the device's UUID.
+fn shares(accounts: &[Arc<Account>]) -> BTreeMap<&str, Share> {
+    let mut shares = BTreeMap::<_, Share>::new();
+    for account in accounts {
+        let share = shares.entry(account.device().uuid()).or_default();
+        for (sum, purpose) in share.byte_sizes.iter_mut().zip(Purpose::ALL) {
+            *sum = sum.saturating_add(account.byte_size(purpose));
+        }
+        share.busy += account.busy();
+    }
+    shares
 }
 
 fn write_totals(exposition: &mut Exposition, devices: &[Arc<OpenDevice>]) {

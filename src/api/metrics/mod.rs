@@ -120,6 +120,7 @@ fn page(api: &Admitted<'_>, machine: &Machine) -> String {
     write_host(&mut exposition, machine.cpu.utilization(), host::memory());
     gpu::write(&mut exposition, &machine.gpus.latest());
     device::write(&mut exposition, &api.opened_devices());
+    device::write_models(&mut exposition, &readings);
     exposition.finish()
 }
 

@@ -19,8 +19,9 @@ pub struct Context {
     device: CUdevice,
     raw: CUcontext,
     lost: OnceLock<DeviceError>,
-    /// Events that nobody uses at the moment: making one costs more than using one.
-    spare_events: Mutex<Vec<CUevent>>,
+    /// Events that nobody uses at the moment, those that know the time apart: making one costs more
+    /// than using one.
+    spare_events: [Mutex<Vec<CUevent>>; 2],
 }
 
 // SAFETY: a context is a handle, and the driver may be called from any thread with it.
@@ -54,7 +55,7 @@ impl Context {
             device,
             raw,
             lost: OnceLock::new(),
-            spare_events: Mutex::default(),
+            spare_events: Default::default(),
         }))
     }
 
@@ -112,18 +113,20 @@ impl Context {
         self.raw
     }
 
-    pub(super) fn spare_events(&self) -> MutexGuard<'_, Vec<CUevent>> {
-        self.spare_events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn spare_events(&self, are_timed: bool) -> MutexGuard<'_, Vec<CUevent>> {
+        let [untimed, timed] = &self.spare_events;
+        let events = if are_timed { timed } else { untimed };
+        events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        for event in self.spare_events().drain(..) {
-            // SAFETY: the event is this context's, and nobody has it.
-            unsafe { sys::cuEventDestroy_v2(event) };
+        for are_timed in [false, true] {
+            for event in self.spare_events(are_timed).drain(..) {
+                // SAFETY: the event is this context's, and nobody has it.
+                unsafe { sys::cuEventDestroy_v2(event) };
+            }
         }
         // SAFETY: it was retained once for this value.
         unsafe { sys::cuDevicePrimaryCtxRelease_v2(self.device) };

@@ -127,6 +127,13 @@ impl DeviceSpan {
         &self.context
     }
 
+    /// Whether both are the same bytes of the same device.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.context.ordinal() == other.context.ordinal()
+            && self.address == other.address
+            && self.byte_size == other.byte_size
+    }
+
     /// Whether it begins where any kernel may read any type: an address that is not is an error after
     /// which the device is lost.
     pub fn is_aligned(&self) -> bool {

@@ -32,5 +32,5 @@ pub use self::{
     pinned::PinnedRange,
     probe::probe,
     stream::{Priority, Stream},
-    work::{Pending, Work},
+    work::{Landed, Pending, Work},
 };

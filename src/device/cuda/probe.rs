@@ -10,7 +10,7 @@ use std::{
 
 use cudarc::driver::sys::{self, CUdevice, CUdevice_attribute as Attribute, CUuuid};
 
-use super::error::succeed;
+use super::{error::succeed, event::ELAPSED_TIME};
 use crate::device::Gpu;
 
 /// Every function of the driver that this room calls. Bindings find each at its first use, and
@@ -87,6 +87,9 @@ fn look() -> Result<Vec<Gpu>, String> {
             "the CUDA driver has no function {missing}, a driver for CUDA 12.0 or newer is needed"
         ));
     }
+    if !ELAPSED_TIME.iter().any(|name| exports(name)) {
+        return Err("the CUDA driver has no function cuEventElapsedTime".to_owned());
+    }
     // SAFETY: the flags must be 0.
     asked("cuInit", unsafe { sys::cuInit(0) })?;
     let mut count = 0;
@@ -98,10 +101,21 @@ fn look() -> Result<Vec<Gpu>, String> {
 }
 
 fn exports(name: &str) -> bool {
-    // SAFETY: `is_culib_present` said that it can be opened.
-    let library = unsafe { sys::culib() };
     // SAFETY: the address is not called.
-    unsafe { library.get::<*const ()>(name.as_bytes()) }.is_ok()
+    unsafe { function::<*const ()>(name) }.is_some()
+}
+
+/// A function of the driver, which has been found, by its name.
+///
+/// # Safety
+/// A function of that name has the type `T`.
+pub(super) unsafe fn function<T: Copy>(name: &str) -> Option<T> {
+    // SAFETY: the driver has been found, so it can be opened.
+    let library = unsafe { sys::culib() };
+    // SAFETY: what the caller promises; the library is never closed.
+    unsafe { library.get::<T>(name.as_bytes()) }
+        .ok()
+        .map(|symbol| *symbol)
 }
 
 fn asked(call: &'static str, result: sys::CUresult) -> Result<(), String> {

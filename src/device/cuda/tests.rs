@@ -194,8 +194,8 @@ fn a_lane_has_two_batches_under_way_and_says_when_each_has_landed() {
             let slab = lane.device().pinned().take(1);
             work.download(lane.download(), &span, slab).unwrap();
             let sender = sender.clone();
-            lane.launch(work, move |slabs| {
-                sender.send(slabs.unwrap()[0][0]).unwrap()
+            lane.launch(work, move |landed| {
+                sender.send(landed.unwrap().slabs[0][0]).unwrap()
             });
         }
         lane.wait_for_room();

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cudarc::driver::sys;
@@ -22,6 +22,7 @@ use crate::{
 pub struct Work {
     context: Arc<Context>,
     streams: SmallVec<[Arc<Stream>; 3]>,
+    marks: SmallVec<[Event; 3]>,
     kept: Kept,
 }
 
@@ -29,7 +30,17 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Pending {
     event: Event,
+    marks: SmallVec<[Event; 3]>,
     kept: Kept,
+}
+
+/// What came of a piece of work.
+#[derive(Debug, Default)]
+pub struct Landed {
+    /// What was downloaded, in the order of the downloads.
+    pub slabs: Vec<HostSlab>,
+    /// The device's time from each mark to the next, and from the last to the end.
+    pub times: SmallVec<[Duration; 3]>,
 }
 
 /// What work uses.
@@ -54,6 +65,7 @@ impl Work {
         Ok(Self {
             context: Arc::clone(context),
             streams: SmallVec::new(),
+            marks: SmallVec::new(),
             kept: Kept::default(),
         })
     }
@@ -238,24 +250,40 @@ impl Work {
         then.wait(&event)
     }
 
+    /// Has the time taken at which the stream comes to this place: see [`Landed::times`]. Not in a graph.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn mark(&mut self, stream: &Arc<Stream>) -> Result<(), DeviceError> {
+        self.uses(stream);
+        let event = Event::timed(&self.context)?;
+        stream.record(&event)?;
+        self.marks.push(event);
+        Ok(())
+    }
+
     /// Ends the piece: it is done when every stream that was used has come to this place.
     ///
     /// # Errors
     /// If the device is lost; then all of it has ended.
     pub fn finish(mut self) -> Result<Pending, DeviceError> {
-        let event = Event::new(&self.context)?;
-        let streams: SmallVec<[Arc<Stream>; 3]> = self.streams.clone();
-        let Some((last, others)) = streams.split_last() else {
-            let kept = mem::take(&mut self.kept);
-            return Ok(Pending { event, kept });
+        let event = match self.marks.is_empty() {
+            true => Event::new(&self.context)?,
+            false => Event::timed(&self.context)?,
         };
-        for other in others {
-            self.order(other, last)?;
+        let streams: SmallVec<[Arc<Stream>; 3]> = self.streams.clone();
+        if let Some((last, others)) = streams.split_last() {
+            for other in others {
+                self.order(other, last)?;
+            }
+            last.record(&event)?;
         }
-        last.record(&event)?;
         self.streams.clear();
-        let kept = mem::take(&mut self.kept);
-        Ok(Pending { event, kept })
+        Ok(Pending {
+            event,
+            marks: mem::take(&mut self.marks),
+            kept: mem::take(&mut self.kept),
+        })
     }
 
     /// What was used so far, if nothing of it is under way: for work that was captured.
@@ -315,9 +343,25 @@ impl Pending {
     ///
     /// # Errors
     /// If the device is lost.
-    pub fn wait(mut self) -> Result<Vec<HostSlab>, DeviceError> {
+    pub fn wait(self) -> Result<Vec<HostSlab>, DeviceError> {
+        Ok(self.land()?.slabs)
+    }
+
+    /// Sleeps until it is done, and says what came of it.
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn land(mut self) -> Result<Landed, DeviceError> {
         self.event.wait()?;
-        Ok(mem::take(&mut self.kept.landing))
+        let mut times = SmallVec::new();
+        let ends = self.marks.iter().skip(1).chain([&self.event]);
+        for (mark, end) in self.marks.iter().zip(ends) {
+            times.push(mark.time_to(end)?);
+        }
+        Ok(Landed {
+            slabs: mem::take(&mut self.kept.landing),
+            times,
+        })
     }
 }
 
