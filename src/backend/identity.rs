@@ -10,7 +10,7 @@
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use super::{
-    Backend, BackendError, Batch, DeviceExecutor, Executor, LoadSpec, on_device,
+    Backend, BackendError, Batch, DeviceExecutor, Executor, Graphs, LoadSpec, on_device,
     parameters::{duration, parameter},
 };
 use crate::{
@@ -80,10 +80,15 @@ impl Backend for Identity {
         }
         Ok(match device {
             Device::Host => Box::new(Copier { delay }),
-            Device::Cuda(ordinal) => Box::new(DeviceCopier {
-                lane: on_device::lane(spec, ordinal)?,
-                delay,
-            }),
+            Device::Cuda(ordinal) => {
+                let mut copier = DeviceCopier {
+                    lane: on_device::lane(spec, ordinal)?,
+                    graphs: Graphs::default(),
+                    delay,
+                };
+                copier.graphs = Graphs::capture(&mut copier, config)?;
+                Box::new(copier)
+            }
         })
     }
 }
@@ -110,6 +115,7 @@ impl Executor for Copier {
 
 struct DeviceCopier {
     lane: Arc<Lane>,
+    graphs: Graphs,
     delay: Duration,
 }
 
@@ -118,10 +124,17 @@ impl DeviceExecutor for DeviceCopier {
         &self.lane
     }
 
-    fn enqueue(&mut self, batch: &mut Batch, work: &mut Work) -> Result<(), BackendError> {
+    fn graphs(&self) -> &Graphs {
+        &self.graphs
+    }
+
+    fn prepare(&mut self, _row_count: usize) {
         if !self.delay.is_zero() {
             thread::sleep(self.delay);
         }
+    }
+
+    fn enqueue(&mut self, batch: &mut Batch, work: &mut Work) -> Result<(), BackendError> {
         let Batch {
             inputs,
             outputs,

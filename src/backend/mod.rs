@@ -3,6 +3,7 @@
 
 mod batch;
 mod decoupled;
+mod graphs;
 pub mod identity;
 mod on_device;
 pub mod onnxruntime;
@@ -13,12 +14,14 @@ pub mod repeat;
 pub mod simulated;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::{path::Path, sync::Arc};
 
 pub use self::{
     batch::{Batch, BatchInput},
     decoupled::{DecoupledExecutor, DecoupledRequest, Outputs, Responder, Stop},
+    graphs::Graphs,
     on_device::{Delivery, Enqueued, Executed, Landing, Routes, device_span, enqueue, on_host},
     pieces::Pieces,
     registry::BackendRegistry,
@@ -113,6 +116,13 @@ pub trait Executor: Send {
 pub trait DeviceExecutor {
     /// Its lane on the device: it owns it, and frees it when it goes.
     fn lane(&self) -> &Arc<Lane>;
+
+    /// Its graphs, if it has any.
+    fn graphs(&self) -> &Graphs;
+
+    /// Does what the host has to do for a batch of so many rows: before [`DeviceExecutor::enqueue`],
+    /// and before a graph that was captured from it is launched instead.
+    fn prepare(&mut self, _row_count: usize) {}
 
     /// Gives the lane's compute stream what the batch needs, and waits for none of it. Inputs are in
     /// the device's memory by the time that the stream comes to it. Sets each wanted output, in the

@@ -1,18 +1,22 @@
 //! Batches on a device: how their tensors come there and back, the same for every backend that
 //! computes on one.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{num::NonZero, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{BackendError, Batch, DeviceExecutor, LoadSpec, Pieces};
+use super::{
+    BackendError, Batch, DeviceExecutor, LoadSpec, graphs,
+    transfer::{self, unplaced},
+};
 use crate::{
     device::{
-        Lane, class_byte_size,
+        Lane, LaneConfig, class_byte_size,
         cuda::{DeviceSpan, Landed, Priority, Work},
     },
     model_config::{ModelConfig, OutputSpec},
+    proto::inference::model_optimization_policy::ModelPriority,
     tensor::{Buffer, Datatype, Memory, Shape, Tensor},
 };
 
@@ -108,20 +112,30 @@ pub fn enqueue(
     let lane = Arc::clone(executor.lane());
     let mut work = Work::new(lane.device().context())?;
     work.mark(lane.upload())?;
-    for input in &mut batch.inputs {
-        input.tensor.data = upload(&lane, &mut work, &input.tensor.data)?;
+    let slot = executor.graphs().slot(&batch);
+    match &slot {
+        Some(slot) => slot.upload(&lane, &mut work, &batch)?,
+        None => {
+            for input in &mut batch.inputs {
+                input.tensor.data = transfer::upload(&lane, &mut work, &input.tensor.data)?;
+            }
+        }
     }
     work.order(lane.upload(), lane.compute())?;
     work.mark(lane.compute())?;
-    executor.enqueue(&mut batch, &mut work)?;
+    executor.prepare(batch.batch_size);
+    match &slot {
+        Some(slot) => slot.replay(&lane, &mut work, &mut batch)?,
+        None => executor.enqueue(&mut batch, &mut work)?,
+    }
     work.mark(lane.compute())?;
     work.order(lane.compute(), lane.download())?;
     let Routes {
         mut on_host,
         mut deliveries,
     } = routes;
-    for delivery in &mut deliveries {
-        deliver(&lane, &mut work, &batch, delivery)?;
+    transfer::deliver(&lane, &mut work, &batch, &mut deliveries)?;
+    for delivery in &deliveries {
         if delivery.destination.is_none() && !on_host.contains(&delivery.output) {
             on_host.push(delivery.output);
         }
@@ -143,39 +157,6 @@ pub fn enqueue(
     Ok(Enqueued { work, landing })
 }
 
-/// Copies rows of an output to where they are wanted, if they are of a known size, fit, and the device
-/// there can be used; otherwise they have no destination any more.
-fn deliver(
-    lane: &Lane,
-    work: &mut Work,
-    batch: &Batch,
-    delivery: &mut Delivery,
-) -> Result<(), BackendError> {
-    let wanted = delivery.destination.take();
-    let output = batch.outputs.get(delivery.output).and_then(Option::as_ref);
-    let (Some(wanted), Some(output)) = (wanted, output) else {
-        return Ok(());
-    };
-    let rows = rows_of(output, batch.batch_size, &delivery.rows);
-    let (Some(rows), Some(room)) = (rows, device_span(&wanted)) else {
-        return Ok(());
-    };
-    let place = room.part(0, rows.byte_size());
-    if let Some(place) = place.filter(|place| place.context().lost().is_none()) {
-        work.copy(lane.download(), &place, &rows)?;
-        delivery.destination = Some(Buffer::Foreign(Arc::new(place)));
-    }
-    Ok(())
-}
-
-/// Some rows of an output on a device, whose elements are all of one size.
-fn rows_of(output: &Tensor, count: usize, rows: &Range<usize>) -> Option<DeviceSpan> {
-    output.datatype.element_byte_size()?;
-    let span = device_span(&output.data)?;
-    let row = span.byte_size().checked_div(count)?;
-    span.part(rows.start.checked_mul(row)?, rows.len().checked_mul(row)?)
-}
-
 /// Runs one batch and waits for it: for warm-up.
 ///
 /// # Errors
@@ -191,35 +172,6 @@ pub fn execute_alone(
     let Enqueued { work, landing } = enqueue(executor, batch.clone(), routes)?;
     *batch = landing.land(work.finish()?.land()?).batch;
     Ok(())
-}
-
-/// What the executor computes on: memory that already is on the device is used where it is, and what
-/// comes from several places is put together there.
-fn upload(lane: &Lane, work: &mut Work, data: &Buffer) -> Result<Buffer, BackendError> {
-    let ordinal = lane.device().context().ordinal();
-    if device_span(data)
-        .is_some_and(|span| span.is_aligned() && span.context().ordinal() == ordinal)
-    {
-        return Ok(data.clone());
-    }
-    let whole = lane.pool().take(data.byte_size())?;
-    let mut offset = 0;
-    for piece in Pieces::of(data).unwrap_or(std::slice::from_ref(data)) {
-        let place = whole.part(offset, piece.byte_size()).ok_or_else(unplaced)?;
-        offset += piece.byte_size();
-        match device_span(piece) {
-            Some(source) => work.copy(lane.upload(), &place, source)?,
-            None => {
-                let bytes = piece.to_host_bytes().ok_or_else(unplaced)?;
-                work.upload(lane.upload(), &place, bytes)?;
-            }
-        }
-    }
-    Ok(Buffer::Foreign(Arc::new(whole)))
-}
-
-fn unplaced() -> BackendError {
-    BackendError::Failed("an input is neither on the host nor on a device".to_owned())
 }
 
 /// A buffer's bytes where the host can read them: what is on a device is fetched, and waited for.
@@ -247,13 +199,34 @@ pub fn device_span(data: &Buffer) -> Option<&DeviceSpan> {
 /// If the device cannot be used, or has not so much memory left.
 pub(super) fn lane(spec: &LoadSpec<'_>, ordinal: u32) -> Result<Arc<Lane>, BackendError> {
     let device = spec.devices.open(ordinal)?;
-    let byte_size = staging_byte_size(spec.config)?;
-    Ok(Lane::new(&device, byte_size, Priority::Normal)?)
+    let optimization = spec.config.proto.optimization.clone().unwrap_or_default();
+    let config = LaneConfig {
+        byte_size: staging_byte_size(spec.config)?,
+        priority: match optimization.priority() {
+            ModelPriority::PriorityMax => Priority::High,
+            ModelPriority::PriorityDefault | ModelPriority::PriorityMin => Priority::Normal,
+        },
+        gather_threshold: NonZero::new(optimization.gather_kernel_buffer_threshold),
+    };
+    Ok(Lane::new(&device, config)?)
 }
 
-/// Memory for inputs and outputs of the largest batches. Dimensions that vary count as 1: who sends
-/// more has the lane take more.
+/// Memory for inputs and outputs of the largest batches, and for what graphs work on. Dimensions that
+/// vary count as 1: who sends more has the lane take more.
 fn staging_byte_size(config: &ModelConfig) -> Result<usize, BackendError> {
+    let largest = config.max_batch_size.max(1);
+    let graphs = graphs::sizes(config)?;
+    let mut sizes = graphs.iter().map(|sizes| *sizes.end()).chain([largest]);
+    sizes.try_fold(0_usize, |sum, rows| {
+        let slot = slot_byte_size(config, rows)?;
+        let all = slot.checked_mul(Lane::DEPTH);
+        all.and_then(|all| sum.checked_add(all))
+            .ok_or_else(|| too_large(&config.name, &Shape::default()))
+    })
+}
+
+/// Memory for inputs and outputs of one batch.
+fn slot_byte_size(config: &ModelConfig, rows: usize) -> Result<usize, BackendError> {
     let inputs = config
         .inputs
         .iter()
@@ -262,13 +235,11 @@ fn staging_byte_size(config: &ModelConfig) -> Result<usize, BackendError> {
         .outputs
         .iter()
         .map(|output| (output.datatype, &output.dims));
-    let rows = config.max_batch_size.max(1);
     let mut byte_size = 0_usize;
     for (datatype, dims) in inputs.chain(outputs) {
         let shape: Shape = dims.iter().map(|&dim| dim.max(1)).collect();
         byte_size = tensor_byte_size(datatype, &shape)
             .and_then(|row| class_byte_size(row.checked_mul(rows)?))
-            .and_then(|tensor| tensor.checked_mul(Lane::DEPTH))
             .and_then(|tensor| byte_size.checked_add(tensor))
             .ok_or_else(|| too_large(&config.name, &shape))?;
     }
@@ -294,15 +265,24 @@ pub(super) fn output_tensor(
     rows: Option<usize>,
 ) -> Result<(Tensor, DeviceSpan), BackendError> {
     let dims = spec.reshape.as_ref().unwrap_or(&spec.dims);
+    device_tensor(lane, (&spec.name, spec.datatype, dims), rows)
+}
+
+/// A tensor of device memory with any content, of that name, datatype and shape: variable dimensions
+/// are 1.
+pub(super) fn device_tensor(
+    lane: &Lane,
+    (name, datatype, dims): (&str, Datatype, &Shape),
+    rows: Option<usize>,
+) -> Result<(Tensor, DeviceSpan), BackendError> {
     let mut shape: Shape = dims.iter().map(|&dim| dim.max(1)).collect();
     if let Some(rows) = rows {
         shape = shape.with_leading(i64::try_from(rows).unwrap_or(i64::MAX));
     }
-    let byte_size =
-        tensor_byte_size(spec.datatype, &shape).ok_or_else(|| too_large(&spec.name, &shape))?;
+    let byte_size = tensor_byte_size(datatype, &shape).ok_or_else(|| too_large(name, &shape))?;
     let span = lane.pool().take(byte_size)?;
     let tensor = Tensor {
-        datatype: spec.datatype,
+        datatype,
         shape,
         data: Buffer::Foreign(Arc::new(span.clone())),
     };

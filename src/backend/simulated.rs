@@ -12,7 +12,7 @@
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use super::{
-    Backend, BackendError, Batch, DeviceExecutor, Executor, LoadSpec, on_device,
+    Backend, BackendError, Batch, DeviceExecutor, Executor, Graphs, LoadSpec, on_device,
     parameters::parameter,
 };
 use crate::{
@@ -68,11 +68,14 @@ impl Backend for Simulated {
                         Purpose::Workspace,
                     )?,
                 ];
-                Box::new(DeviceScript {
+                let mut script = DeviceScript {
                     lane,
+                    graphs: Graphs::default(),
                     script,
                     _held: held,
-                })
+                };
+                script.graphs = Graphs::capture(&mut script, spec.config)?;
+                Box::new(script)
             }
         })
     }
@@ -100,6 +103,7 @@ impl Executor for Script {
 
 struct DeviceScript {
     lane: Arc<Lane>,
+    graphs: Graphs,
     script: Script,
     _held: [Held; 2],
 }
@@ -126,8 +130,15 @@ impl DeviceExecutor for DeviceScript {
         &self.lane
     }
 
+    fn graphs(&self) -> &Graphs {
+        &self.graphs
+    }
+
+    fn prepare(&mut self, row_count: usize) {
+        self.script.wait(row_count);
+    }
+
     fn enqueue(&mut self, batch: &mut Batch, work: &mut Work) -> Result<(), BackendError> {
-        self.script.wait(batch.batch_size);
         let rows = self.script.batched.then_some(batch.batch_size);
         for (index, spec) in self.script.outputs.iter().enumerate() {
             if batch.wants(index)

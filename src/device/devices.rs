@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Device, Gpu, Inventory, PinnedPool,
-    cuda::{Context, DeviceError},
+    cuda::{Context, DeviceError, Kernels},
     poller::Poller,
     xid,
 };
@@ -156,6 +156,7 @@ pub struct OpenDevice {
     uuid: String,
     context: Arc<Context>,
     pinned: Arc<PinnedPool>,
+    kernels: Option<Arc<Kernels>>,
     poller: Poller,
 }
 
@@ -164,6 +165,10 @@ impl OpenDevice {
         let context = Context::open(gpu.ordinal)?;
         let byte_size = config.pinned_memory_pool_byte_size.max(1);
         let pinned = PinnedPool::new(&context, byte_size, gpu.numa_node)?;
+        // What they do can be done without them.
+        let kernels = Kernels::load(&context)
+            .inspect_err(|error| tracing::warn!(%error, "the kernels cannot be used"))
+            .ok();
         let poller = Poller::start(&context, config.completion_spin_us)?;
         tracing::info!(
             device = %context.device(),
@@ -175,6 +180,7 @@ impl OpenDevice {
             uuid: gpu.uuid.clone(),
             context,
             pinned,
+            kernels,
             poller,
         }))
     }
@@ -197,6 +203,11 @@ impl OpenDevice {
     /// Host memory near it.
     pub fn pinned(&self) -> &Arc<PinnedPool> {
         &self.pinned
+    }
+
+    /// The house's kernels, if they can be used on it.
+    pub fn kernels(&self) -> Option<&Arc<Kernels>> {
+        self.kernels.as_ref()
     }
 
     pub(super) fn poller(&self) -> &Poller {

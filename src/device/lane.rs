@@ -1,11 +1,14 @@
 //! What one instance has of a device for itself: a stream for each direction and one to compute on,
 //! memory, and the number of batches that are under way. All of it goes with the instance.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::{
+    num::NonZero,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
 
 use super::{
     Account, DevicePool, OpenDevice,
-    cuda::{DeviceError, Landed, Priority, Stream, Work},
+    cuda::{DeviceError, Kernels, Landed, Priority, Stream, Work},
 };
 
 /// An instance's lane.
@@ -17,7 +20,20 @@ pub struct Lane {
     download: Arc<Stream>,
     pool: Arc<DevicePool>,
     account: Arc<Account>,
+    gather_threshold: Option<NonZero<u32>>,
     flights: Arc<Flights>,
+}
+
+/// What a lane is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LaneConfig {
+    /// Bytes of the device's memory for inputs and outputs.
+    pub byte_size: usize,
+    /// How urgent its streams are.
+    pub priority: Priority,
+    /// From how many pieces on a tensor is gathered or scattered by a kernel, and not by a copy for
+    /// each; never if `None`.
+    pub gather_threshold: Option<NonZero<u32>>,
 }
 
 /// Batches under way.
@@ -31,24 +47,21 @@ impl Lane {
     /// Batches under way at most: one is copied in or out while another is computed.
     pub const DEPTH: usize = 2;
 
-    /// A lane with `byte_size` bytes of the device's memory.
+    /// A lane as configured.
     ///
     /// # Errors
     /// If the device has not so much left, or is lost.
-    pub fn new(
-        device: &Arc<OpenDevice>,
-        byte_size: usize,
-        priority: Priority,
-    ) -> Result<Arc<Self>, DeviceError> {
+    pub fn new(device: &Arc<OpenDevice>, config: LaneConfig) -> Result<Arc<Self>, DeviceError> {
         let context = device.context();
-        let pool = DevicePool::new(context, byte_size)?;
+        let pool = DevicePool::new(context, config.byte_size)?;
         Ok(Arc::new(Self {
-            upload: Stream::new(context, priority)?,
-            compute: Stream::new(context, priority)?,
-            download: Stream::new(context, priority)?,
+            upload: Stream::new(context, config.priority)?,
+            compute: Stream::new(context, config.priority)?,
+            download: Stream::new(context, config.priority)?,
             account: Account::new(device, &pool),
             pool,
             device: Arc::clone(device),
+            gather_threshold: config.gather_threshold,
             flights: Arc::default(),
         }))
     }
@@ -86,6 +99,13 @@ impl Lane {
     /// What it takes of the device.
     pub fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// The kernels, if a tensor in so many pieces is to be gathered or scattered by one.
+    pub fn kernels_for(&self, piece_count: usize) -> Option<&Arc<Kernels>> {
+        let threshold = usize::try_from(self.gather_threshold?.get()).ok()?;
+        let kernels = self.device.kernels();
+        kernels.filter(|_| piece_count >= threshold)
     }
 
     /// Waits until fewer batches are under way than may be. For the only thread that launches.

@@ -23,7 +23,7 @@ pub use self::{
     arena::class_byte_size,
     device_pool::DevicePool,
     devices::{Config, Devices, OpenDevice},
-    lane::Lane,
+    lane::{Lane, LaneConfig},
     pinned_pool::{HostSlab, PinnedPool},
 };
 

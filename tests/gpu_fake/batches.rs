@@ -108,11 +108,6 @@ fn computing_is_told_apart_from_copying_and_accounted_to_the_model() {
     let fake = Fake::new();
     let models = Repository::empty();
     models.add("simulated", SIMULATED, &[1]);
-    // The time in which the executor holds up its stream, when nothing else does.
-    let server = fake.start(models.path(), &[], &[]);
-    let [_, infer, _] = compute_milliseconds(&server);
-    assert!(infer >= 5, "{infer}");
-    server.stop();
     // Copies take far longer than the computation, also on a busy machine.
     let copies = [("FAKE_CUDA_COPY_US", "400000")];
     let flags = ["--model-control-mode", "explicit", "--load-model", "*"];

@@ -7,6 +7,7 @@
 mod common;
 
 mod batches;
+mod graphs;
 mod losses;
 mod memory;
 mod shared_memory;

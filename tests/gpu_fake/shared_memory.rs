@@ -19,8 +19,8 @@ use fake_cuda::counters::Counter;
 use tonic::{codegen::tokio_stream, transport::Endpoint};
 
 use crate::{
-    Fake, ask,
-    common::{Answer, Connection, Repository, Server, wait_until},
+    Fake, ask, body,
+    common::{Answer, Connection, Repository, Server, call, wait_until},
     echo,
 };
 
@@ -272,5 +272,47 @@ fn a_decoupled_model_takes_inputs_from_a_clients_device_memory() {
     });
     assert_eq!(numbers, NUMBERS);
     client.end();
+    server.stop();
+}
+
+#[test]
+fn many_requests_in_device_memory_are_gathered_and_scattered_by_one_kernel_each() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    let group = "{ kind: KIND_GPU gpus: [ 0 ] }";
+    // Batches of four come together, however slowly the requests arrive.
+    let batching =
+        "dynamic_batching { preferred_batch_size: 4 max_queue_delay_microseconds: 60000000 }";
+    for (model, threshold) in [("kernel", 4), ("copies", 5)] {
+        let optimization =
+            format!("optimization {{ gather_kernel_buffer_threshold: {threshold} }}");
+        let config = echo(model, group, &optimization).replace("dynamic_batching {}", batching);
+        models.add(model, &config, &[1]);
+    }
+    let server = fake.start(models.path(), &["--allow-client-shm", "true"], &[]);
+    let client = Client::start(&fake);
+    assert_eq!(client.register(&server, CLIENT_BYTES).status, 200);
+    let run = |model: &str, bodies: [String; 4]| {
+        let before = fake.count(0, Counter::Launches);
+        let path = format!("/v2/models/{model}/infer");
+        thread::scope(|scope| {
+            for body in &bodies {
+                let (http, path) = (server.http, &path);
+                scope.spawn(move || {
+                    let answer = call(http, "POST", path, body).unwrap();
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                });
+            }
+        });
+        fake.count(0, Counter::Launches) - before
+    };
+    let shared = [0; 4].map(shared_body);
+    assert_eq!(run("kernel", shared.clone()), 2);
+    assert_eq!(run("copies", shared.clone()), 0);
+    // Those that came over the network are put into pinned memory, where the kernel reads them; they
+    // want their outputs on the host, so that two deliveries are left, and those are copies.
+    let [one, other, ..] = shared;
+    assert_eq!(run("kernel", [one, other, body([5; 4]), body([6; 4])]), 1);
+    client.finish();
     server.stop();
 }

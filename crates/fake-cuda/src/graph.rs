@@ -23,7 +23,12 @@ pub(crate) struct Capture {
 pub(crate) struct Graph {
     pub(crate) device: usize,
     pub(crate) operations: Arc<[Operation]>,
+    /// Device memory that it takes: what is instantiated takes some.
+    pub(crate) charged_byte_size: u64,
 }
+
+/// What an executable graph takes of its device's memory, in bytes: some, as with a driver.
+pub(crate) const EXECUTABLE_BYTE_SIZE: u64 = 64 << 10;
 
 impl Capture {
     pub(crate) fn new(origin: Handle) -> Self {
@@ -62,6 +67,7 @@ impl Capture {
         Ok(Graph {
             device,
             operations: operations.drain(..).collect(),
+            charged_byte_size: 0,
         })
     }
 

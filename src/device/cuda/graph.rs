@@ -29,10 +29,10 @@ impl Graph {
     /// # Errors
     /// If `record` fails, if it gives the graph something that cannot be repeated, or if the device is
     /// lost.
-    pub fn capture(
+    pub fn capture<E: From<DeviceError>>(
         stream: &Arc<Stream>,
-        record: impl FnOnce(&mut Work) -> Result<(), DeviceError>,
-    ) -> Result<Arc<Self>, DeviceError> {
+        record: impl FnOnce(&mut Work) -> Result<(), E>,
+    ) -> Result<Arc<Self>, E> {
         let context = stream.context();
         let mut work = Work::new(context)?;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -48,9 +48,10 @@ impl Graph {
                 device: context.device(),
                 call: "cuStreamEndCapture",
                 code: "a download in a graph".to_owned(),
-            });
+            }
+            .into());
         }
-        captured?.instantiate(kept)
+        Ok(captured?.instantiate(kept)?)
     }
 
     pub(super) fn raw(&self) -> CUgraphExec {

@@ -5,16 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{Context, DeviceError, DeviceSpan, Kernel, Module, Stream, Work};
 use crate::{
-    device::{
-        HostSlab, PinnedPool,
-        kernels::{
-            self, Cast, Conversion, Direction, ImageDatatype, Launch, Preprocess, Softmax, Span,
-            SpanCopy, TopK, plain::Image,
-        },
+    device::kernels::{
+        self, Cast, Conversion, ImageDatatype, Launch, Preprocess, Softmax, TopK, plain::Image,
     },
     tensor::Memory,
 };
@@ -24,17 +18,6 @@ use crate::{
 pub struct Kernels {
     context: Arc<Context>,
     entries: BTreeMap<&'static str, Kernel>,
-}
-
-/// What goes into a slab.
-#[derive(Clone, Debug)]
-pub enum Piece {
-    /// Memory of the device, all of it.
-    Device(DeviceSpan),
-    /// Memory of a pinned pool, all of it, which the device reads over the bus.
-    Pinned(Bytes),
-    /// So many zeros.
-    Zeros(usize),
 }
 
 /// Rows of FP32 scores.
@@ -66,60 +49,6 @@ impl Kernels {
             context: Arc::clone(context),
             entries,
         }))
-    }
-
-    /// Writes each piece at its offset in `slab`, in one launch. The table of them takes 24 bytes each
-    /// of `pool`, of which pinned pieces are as well.
-    ///
-    /// # Errors
-    /// If a piece leaves the slab or is not the pool's, the pool is used up, or the device is lost.
-    pub fn gather(
-        &self,
-        work: &mut Work,
-        stream: &Arc<Stream>,
-        pool: &Arc<PinnedPool>,
-        slab: &DeviceSpan,
-        pieces: Vec<(usize, Piece)>,
-    ) -> Result<(), DeviceError> {
-        let mut table = Table::new("despina_gather", self, pool, slab);
-        for (offset, piece) in pieces {
-            let (address, byte_size) = match &piece {
-                Piece::Device(span) => (span.address(), span.byte_size()),
-                Piece::Pinned(bytes) => (table.address(bytes)?, bytes.len()),
-                Piece::Zeros(byte_size) => (0, *byte_size),
-            };
-            table.push(address, offset, byte_size)?;
-            match piece {
-                Piece::Device(span) => self.keep(work, table.entry, span)?,
-                Piece::Pinned(bytes) => work.keep_source(bytes),
-                Piece::Zeros(_) => {}
-            }
-        }
-        table.launch(work, stream, Direction::Gather)
-    }
-
-    /// Reads each slab of host memory from its offset in `slab`, in one launch; they come back from
-    /// [`super::Pending::wait`], in their order. The table takes 24 bytes each of `pool`, of which they
-    /// are as well.
-    ///
-    /// # Errors
-    /// If one leaves the slab or is not the pool's, the pool is used up, or the device is lost.
-    pub fn scatter(
-        &self,
-        work: &mut Work,
-        stream: &Arc<Stream>,
-        pool: &Arc<PinnedPool>,
-        slab: &DeviceSpan,
-        slabs: Vec<(usize, HostSlab)>,
-    ) -> Result<(), DeviceError> {
-        let mut table = Table::new("despina_scatter", self, pool, slab);
-        for (offset, host) in &slabs {
-            table.push(table.address(host)?, *offset, host.len())?;
-        }
-        for (_, host) in slabs {
-            work.keep_landing(host);
-        }
-        table.launch(work, stream, Direction::Scatter)
     }
 
     /// Converts the elements that fill `from`, and writes them to the beginning of `to`.
@@ -245,7 +174,7 @@ impl Kernels {
 
     /// Launches on `spans`, which hold all that the kernel touches, and whose addresses are those of
     /// the launch; both have been checked.
-    fn launch<'a>(
+    pub(super) fn launch<'a>(
         &self,
         work: &mut Work,
         stream: &Arc<Stream>,
@@ -265,7 +194,7 @@ impl Kernels {
     }
 
     /// Another device's memory cannot be reached from this one's kernels.
-    fn keep(
+    pub(super) fn keep(
         &self,
         work: &mut Work,
         entry: &'static str,
@@ -279,7 +208,7 @@ impl Kernels {
         Ok(())
     }
 
-    fn failed(&self, call: &'static str, code: String) -> DeviceError {
+    pub(super) fn failed(&self, call: &'static str, code: String) -> DeviceError {
         DeviceError::Failed {
             device: self.context.device(),
             call,
@@ -288,88 +217,7 @@ impl Kernels {
     }
 }
 
-/// The table of a gather or scatter, while it is made.
-struct Table<'a> {
-    entry: &'static str,
-    kernels: &'a Kernels,
-    pool: &'a Arc<PinnedPool>,
-    slab: &'a DeviceSpan,
-    spans: Vec<Span>,
-}
-
-impl<'a> Table<'a> {
-    fn new(
-        entry: &'static str,
-        kernels: &'a Kernels,
-        pool: &'a Arc<PinnedPool>,
-        slab: &'a DeviceSpan,
-    ) -> Self {
-        Self {
-            entry,
-            kernels,
-            pool,
-            slab,
-            spans: Vec::new(),
-        }
-    }
-
-    /// Where the device finds memory of the pool.
-    fn address(&self, bytes: &[u8]) -> Result<u64, DeviceError> {
-        self.pool.device_address(bytes).ok_or_else(|| {
-            let code = "host memory that is not of the pinned pool".to_owned();
-            self.kernels.failed(self.entry, code)
-        })
-    }
-
-    fn push(&mut self, address: u64, offset: usize, byte_size: usize) -> Result<(), DeviceError> {
-        let end = offset.checked_add(byte_size);
-        if end.is_none_or(|end| end > self.slab.byte_size()) {
-            let code = format!(
-                "{byte_size} bytes at {offset} of a slab of {}",
-                self.slab.byte_size()
-            );
-            return Err(self.kernels.failed(self.entry, code));
-        }
-        self.spans.push(Span {
-            address,
-            offset: wide(offset),
-            byte_size: wide(byte_size),
-        });
-        Ok(())
-    }
-
-    fn launch(
-        self,
-        work: &mut Work,
-        stream: &Arc<Stream>,
-        direction: Direction,
-    ) -> Result<(), DeviceError> {
-        if self.spans.is_empty() {
-            return Ok(());
-        }
-        let words = self.spans.iter().flat_map(Span::words);
-        let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
-        let mut table = self.pool.take(bytes.len());
-        table.copy_from_slice(&bytes);
-        let launch = SpanCopy {
-            direction,
-            spans: self.address(&table)?,
-            span_count: u32::try_from(self.spans.len())
-                .map_err(|error| self.kernels.failed(self.entry, error.to_string()))?,
-            slab: self.slab.address(),
-            longest_byte_size: self
-                .spans
-                .iter()
-                .map(|span| span.byte_size)
-                .max()
-                .unwrap_or(0),
-        };
-        work.keep_source(table.freeze());
-        self.kernels.launch(work, stream, &launch, [self.slab])
-    }
-}
-
-fn wide(size: usize) -> u64 {
+pub(super) fn wide(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
 

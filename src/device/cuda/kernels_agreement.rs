@@ -6,7 +6,7 @@ use half::f16;
 use super::{Bench, bytes, floats};
 use crate::{
     device::{
-        cuda::{DeviceError, DeviceSpan, Piece, Scores, Work},
+        cuda::{DeviceError, DeviceSpan, Piece, Place, Scores, Work},
         kernels::{Conversion, ImageDatatype, plain},
         on_fake::on_fake,
     },
@@ -127,8 +127,8 @@ fn agree_on_copies(bench: &Bench, numbers: &mut Numbers, count: usize) {
         .gather(&mut work, stream, pool, &slab, pieces)
         .unwrap();
     let parts = vec![
-        (0, pool.take(count)),
-        (count, pool.take(want.len() - count)),
+        (0, Place::Pinned(pool.take(count))),
+        (count, Place::Pinned(pool.take(want.len() - count))),
     ];
     kernels
         .scatter(&mut work, stream, pool, &slab, parts)

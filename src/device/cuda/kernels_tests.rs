@@ -12,7 +12,7 @@ use half::f16;
 use crate::{
     device::{
         DevicePool, PinnedPool,
-        cuda::{Context, DeviceSpan, Kernels, Piece, Priority, Scores, Stream, Work, probe},
+        cuda::{Context, DeviceSpan, Kernels, Piece, Place, Priority, Scores, Stream, Work, probe},
         kernels::{Conversion, ImageDatatype, plain},
         on_fake::on_fake,
     },
@@ -210,15 +210,22 @@ fn batches_are_gathered_from_anywhere_and_scattered_to_pinned_memory() {
         kernels
             .gather(&mut work, stream, pool, &slab, pieces)
             .unwrap();
-        let slabs = vec![(6, pool.take(4)), (1, pool.take(2))];
+        let other = bench.with(&mut work, &[8; 3]);
+        let places = vec![
+            (6, Place::Pinned(pool.take(4))),
+            (3, Place::Device(other.part(1, 2).unwrap())),
+            (1, Place::Pinned(pool.take(2))),
+        ];
         kernels
-            .scatter(&mut work, stream, pool, &slab, slabs)
+            .scatter(&mut work, stream, pool, &slab, places)
             .unwrap();
         let pending = work.finish().unwrap();
         assert!(!pending.is_done().unwrap(), "nothing was waited for");
         let landed = pending.wait().unwrap();
         assert_eq!((&*landed[0], &*landed[1]), (&[4, 0, 0, 0][..], &[3, 4][..]));
         drop(landed);
+        let other = bench.read(Work::new(&bench.context).unwrap(), &other, 3);
+        assert_eq!(other, [8, 4, 4]);
         let whole = bench.read(Work::new(&bench.context).unwrap(), &slab, 12);
         assert_eq!(whole, [2, 3, 4, 4, 4, 4, 4, 0, 0, 0, 9, 9]);
         assert_eq!(bench.pinned.usage().used_byte_size, 0);
@@ -275,7 +282,13 @@ fn what_would_leave_its_span_is_not_launched() {
                 &small,
                 vec![(0, Piece::Device(other))],
             ),
-            kernels.scatter(&mut work, stream, pool, &small, vec![(5, pool.take(4))]),
+            kernels.scatter(
+                &mut work,
+                stream,
+                pool,
+                &small,
+                vec![(5, Place::Pinned(pool.take(4)))],
+            ),
         ];
         for (index, failure) in failures.into_iter().enumerate() {
             let error = failure.unwrap_err().to_string();

@@ -16,6 +16,7 @@ mod kernels;
 mod memory;
 mod pinned;
 mod probe;
+mod span_copy;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,11 @@ pub use self::{
     graph::Graph,
     ipc::ImportedMemory,
     kernel::{Argument, Kernel, Module},
-    kernels::{Kernels, Piece, Scores},
+    kernels::{Kernels, Scores},
     memory::{DeviceMemory, DeviceSpan},
     pinned::PinnedRange,
     probe::probe,
+    span_copy::{Piece, Place},
     stream::{Priority, Stream},
     work::{Landed, Pending, Work},
 };

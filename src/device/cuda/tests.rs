@@ -15,7 +15,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     device::{
-        Config, DevicePool, Devices, HostSlab, Inventory, Lane, PinnedPool,
+        Config, DevicePool, Devices, HostSlab, Inventory, Lane, LaneConfig, PinnedPool,
         on_fake::{is_inside, on_fake, with_libraries},
     },
     tensor::Memory,
@@ -181,7 +181,15 @@ fn a_lane_has_two_batches_under_way_and_says_when_each_has_landed() {
     let test = name!(a_lane_has_two_batches_under_way_and_says_when_each_has_landed);
     on_fake(test, &settings, || {
         let devices = Devices::new(&Inventory::probe(), &Config::default());
-        let lane = Lane::new(&devices.open(3).unwrap(), 4096, Priority::High).unwrap();
+        let lane = Lane::new(
+            &devices.open(3).unwrap(),
+            LaneConfig {
+                byte_size: 4096,
+                priority: Priority::High,
+                gather_threshold: None,
+            },
+        )
+        .unwrap();
         let (sender, landed) = mpsc::channel();
         for flight in [1, 2] {
             lane.wait_for_room();

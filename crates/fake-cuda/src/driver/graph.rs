@@ -10,7 +10,13 @@ use super::{
     stream::{given, stream},
 };
 use crate::{
-    code::Code, counters::Counter, graph::Graph, operation::Operation, state::state, table::Handle,
+    code::Code,
+    counters::Counter,
+    graph::{EXECUTABLE_BYTE_SIZE, Graph},
+    memory,
+    operation::Operation,
+    state::state,
+    table::Handle,
 };
 
 exported! {
@@ -18,10 +24,12 @@ exported! {
         let graph = state().graphs.find(graph)?;
         let device = state().device(graph.device)?;
         device.check()?;
+        device.charge(EXECUTABLE_BYTE_SIZE)?;
         device.add(Counter::Graphs, 1);
         executable.set(state().graphs.insert(Graph {
             device: graph.device,
             operations: Arc::clone(&graph.operations),
+            charged_byte_size: memory::charge(EXECUTABLE_BYTE_SIZE),
         }))
     }
 
@@ -50,6 +58,8 @@ exported! {
 
 fn destroy(graph: Handle) -> Result<(), Code> {
     let graph = state().graphs.remove(graph)?;
-    state().device(graph.device)?.subtract(Counter::Graphs, 1);
+    let device = state().device(graph.device)?;
+    device.subtract(Counter::Graphs, 1);
+    device.subtract(Counter::UsedBytes, graph.charged_byte_size);
     Ok(())
 }
