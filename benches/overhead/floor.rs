@@ -1,6 +1,6 @@
 //! The floor: a TCP server that knows beforehand how long a request is, and answers with a head
-//! that was made beforehand and the tensor that it was sent, from the same memory. It parses
-//! nothing, and no byte is copied but by the kernel.
+//! that was made beforehand and the end of the tensor that it was sent, from the same memory. It
+//! parses nothing, and no byte is copied but by the kernel.
 
 use std::{env, net::SocketAddr, process::Command, sync::Arc};
 
@@ -25,7 +25,7 @@ impl Floor {
         let mut process = Process::start(Command::new(env::current_exe()?).args([
             "--floor-server".to_owned(),
             model.http_request().len().to_string(),
-            model.byte_size().to_string(),
+            model.output_byte_size().to_string(),
         ]))?;
         let address = process
             .line()?

@@ -34,6 +34,16 @@ impl HttpClient {
             output: model.output(),
         }
     }
+
+    /// For the floor's server, which answers with the end of what it is sent.
+    pub fn of_floor(address: SocketAddr, model: &Model) -> Self {
+        let mut output = model.input();
+        let output = output.split_off(model.byte_size() - model.output_byte_size());
+        Self {
+            output,
+            ..Self::new(address, model)
+        }
+    }
 }
 
 impl Client for HttpClient {

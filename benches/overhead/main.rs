@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Prints Markdown. The rows named `floor` are a bare TCP server that is sent the bytes of the same
-//! HTTP requests and sends them back: what the machine and this client leave to win. The client
+//! HTTP requests and sends back as much as the model answers: what the machine and this client leave to win. The client
 //! runs on the same machine, and takes its share of it.
 //!
 //! Measures no engine, and compares with no other server.
@@ -27,7 +27,7 @@ mod server;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -74,7 +74,7 @@ struct Arguments {
     /// What cargo adds when it runs a benchmark, and leaves out when it runs tests.
     #[arg(long, hide = true)]
     bench: bool,
-    /// Be the floor's server, for requests and tensors of these many bytes.
+    /// Be the floor's server, for requests and output tensors of these many bytes.
     #[arg(long, hide = true, num_args = 2)]
     floor_server: Option<Vec<usize>>,
     /// Be the bare engine, with the models of this repository.
@@ -132,22 +132,52 @@ struct Bench {
     concurrency: Vec<usize>,
     /// The only model that is measured; `None` for all.
     model: Option<String>,
-    /// The floor's server CPU time per request, by tensor byte size and requests in flight.
-    floor: BTreeMap<(usize, usize), Duration>,
+    /// The floor's server CPU time per request, by byte sizes and requests in flight.
+    floor: BTreeMap<(Sizes, usize), Duration>,
+}
+
+/// Bytes of a request's tensor, and of its answer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Sizes {
+    input: usize,
+    output: usize,
+}
+
+impl Sizes {
+    fn of(model: &Model) -> Self {
+        Self {
+            input: model.byte_size(),
+            output: model.output_byte_size(),
+        }
+    }
+}
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.input == self.output {
+            return f.pad(&self.input.to_string());
+        }
+        f.pad(&format!("{} to {}", self.input, self.output))
+    }
 }
 
 impl Bench {
     fn measure_floor(&mut self) -> Result<()> {
-        let measured_sizes: Vec<_> = self.models().map(Model::byte_size).collect();
-        for model in [&model::IDENTITY_SMALL, &model::IDENTITY_LARGE] {
-            if !measured_sizes.contains(&model.byte_size()) {
+        let measured_sizes: Vec<_> = self.models().map(Sizes::of).collect();
+        let floors = [
+            model::IDENTITY_SMALL,
+            model::IDENTITY_LARGE,
+            model::CLASSIFIER,
+        ];
+        for model in &floors {
+            if !measured_sizes.contains(&Sizes::of(model)) {
                 continue;
             }
             let floor = Floor::start(model)?;
-            let client = http::HttpClient::new(floor.address, model);
+            let client = http::HttpClient::of_floor(floor.address, model);
             for concurrency in self.concurrency.clone() {
                 let measured = load::measure(&client, concurrency, &self.plan, &floor.process)?;
-                let case = (model.byte_size(), concurrency);
+                let case = (Sizes::of(model), concurrency);
                 self.floor.insert(case, measured.server_cpu);
                 self.print("floor", "-", model, concurrency, &measured);
             }
@@ -200,12 +230,12 @@ impl Bench {
         concurrency: usize,
         measured: &Measurement,
     ) {
-        let tensor_byte_size = model.byte_size();
-        let floor_cpu = self.floor.get(&(tensor_byte_size, concurrency)).copied();
+        let sizes = Sizes::of(model);
+        let floor_cpu = self.floor.get(&(sizes, concurrency)).copied();
         report::print_row(&Row {
             protocol,
             model: name,
-            tensor_byte_size,
+            tensor_byte_size: sizes.to_string(),
             concurrency,
             measured,
             floor_cpu: floor_cpu.unwrap_or(measured.server_cpu),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use serde_json::json;
 
-/// A model with one input, INPUT0, and one output of the same kind, OUTPUT0.
+/// A model with one input, INPUT0, and one output of the same datatype, OUTPUT0.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
     /// Its folder in the repository.
@@ -15,9 +15,13 @@ pub struct Model {
     pub datatype: &'static str,
     element_byte_size: usize,
     elements: usize,
+    output_elements: usize,
     /// 0 if it cannot be batched; else it has a dynamic batcher.
     max_batch_size: usize,
 }
+
+/// Numbers of an image of 224 x 224 pixels.
+const IMAGE: usize = 3 * 224 * 224;
 
 pub const IDENTITY_SMALL: Model = Model {
     name: "identity_small",
@@ -25,6 +29,7 @@ pub const IDENTITY_SMALL: Model = Model {
     datatype: "UINT8",
     element_byte_size: 1,
     elements: 64,
+    output_elements: 64,
     max_batch_size: 0,
 };
 
@@ -32,12 +37,20 @@ pub const IDENTITY_LARGE: Model = Model {
     name: "identity_large",
     datatype: "FP32",
     element_byte_size: 4,
-    // An image of 224 x 224 pixels.
-    elements: 3 * 224 * 224,
+    elements: IMAGE,
+    output_elements: IMAGE,
     ..IDENTITY_SMALL
 };
 
-pub const ALL: [Model; 4] = [
+/// Takes an image and answers with a score for each of 1000 classes.
+pub const CLASSIFIER: Model = Model {
+    name: "simulated_image",
+    backend: "simulated",
+    output_elements: 1000,
+    ..IDENTITY_LARGE
+};
+
+pub const ALL: [Model; 5] = [
     IDENTITY_SMALL,
     Model {
         name: "identity_batched",
@@ -50,12 +63,18 @@ pub const ALL: [Model; 4] = [
         ..IDENTITY_SMALL
     },
     IDENTITY_LARGE,
+    CLASSIFIER,
 ];
 
 impl Model {
-    /// Bytes of its input tensor, and of its output tensor.
+    /// Bytes of its input tensor.
     pub fn byte_size(&self) -> usize {
         self.elements * self.element_byte_size
+    }
+
+    /// Bytes of its output tensor.
+    pub fn output_byte_size(&self) -> usize {
+        self.output_elements * self.element_byte_size
     }
 
     /// The shape of a request for one row.
@@ -74,7 +93,7 @@ impl Model {
         if self.backend == "identity" {
             self.input()
         } else {
-            iter::repeat_n(0, self.byte_size()).collect()
+            iter::repeat_n(0, self.output_byte_size()).collect()
         }
     }
 
@@ -118,6 +137,7 @@ impl Model {
             backend,
             datatype,
             elements,
+            output_elements,
             max_batch_size,
             ..
         } = self;
@@ -130,7 +150,7 @@ impl Model {
             "backend: \"{backend}\"\n\
              max_batch_size: {max_batch_size}\n\
              input [ {{ name: \"INPUT0\" data_type: TYPE_{datatype} dims: [ {elements} ] }} ]\n\
-             output [ {{ name: \"OUTPUT0\" data_type: TYPE_{datatype} dims: [ {elements} ] }} ]\n\
+             output [ {{ name: \"OUTPUT0\" data_type: TYPE_{datatype} dims: [ {output_elements} ] }} ]\n\
              {batching}"
         )
     }

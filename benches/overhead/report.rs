@@ -8,7 +8,8 @@ use super::load::{Measurement, Plan};
 pub struct Row<'a> {
     pub protocol: &'a str,
     pub model: &'a str,
-    pub tensor_byte_size: usize,
+    /// In, and out if that is another.
+    pub tensor_byte_size: String,
     pub concurrency: usize,
     pub measured: &'a Measurement,
     /// What the floor's server took per request in the same case.

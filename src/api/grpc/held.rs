@@ -54,6 +54,9 @@ impl<T: AsyncWrite + Unpin> Release<T> {
             return Poll::Ready(true);
         }
         let written = ready!(state.poll_write_held(context));
+        if state.held.capacity() > KEPT_CAPACITY {
+            state.held = BytesMut::new();
+        }
         state.failure = written.err().map(|error| error.kind());
         Poll::Ready(state.failure.is_none())
     }
@@ -72,10 +75,16 @@ impl<T: AsyncWrite + Unpin> State<T> {
             }
             self.held.advance(count);
         }
-        if self.held.capacity() > KEPT_CAPACITY {
-            self.held = BytesMut::new();
-        }
         Pin::new(&mut self.transport).poll_flush(context)
+    }
+
+    /// What outgrows the buffer that is kept is likely the first of many frames, and to grow with
+    /// each of them would be to copy them again.
+    fn make_room(&mut self, byte_size: usize) {
+        let length = self.held.len() + byte_size;
+        if length > KEPT_CAPACITY && length > self.held.capacity() {
+            self.held.reserve(MOST_HELD.max(length) - self.held.len());
+        }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -121,6 +130,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Held<T> {
         if state.held.len() + byte_size > MOST_HELD {
             ready!(state.poll_write_held(context))?;
         }
+        state.make_room(byte_size);
         for piece in pieces {
             state.held.extend_from_slice(piece);
         }
