@@ -15,7 +15,8 @@
 //! | 8 | [`api`] |
 //! | 9 | [`config`] |
 //! | 10 | [`server`] |
-//! | 11 | [`cli`] |
+//! | 11 | [`perf`] |
+//! | 12 | [`cli`] |
 
 pub mod error;
 pub mod proto;
@@ -49,5 +50,7 @@ pub mod api;
 pub mod config;
 
 pub mod server;
+
+pub mod perf;
 
 pub mod cli;

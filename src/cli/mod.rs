@@ -14,6 +14,8 @@ mod flags;
 mod health;
 mod key;
 mod log_flags;
+mod perf;
+mod perf_flags;
 mod placement_flags;
 mod plan;
 mod serve;
@@ -26,7 +28,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::{check::CheckFlags, flags::ServeFlags, health::HealthFlags, key::KeyCommand};
+use self::{
+    check::CheckFlags, flags::ServeFlags, health::HealthFlags, key::KeyCommand,
+    perf_flags::PerfFlags,
+};
 
 /// A GPU-first inference server for many models at once.
 ///
@@ -65,6 +70,12 @@ enum Command {
     /// Make API keys for a server with authentication.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Measure a server under load.
+    ///
+    /// Asks any server that speaks KServe v2, at levels of concurrency or at request rates, or looks
+    /// for the highest rate that meets a latency target. Options that mean what perf_analyzer's mean
+    /// are called the same. Exits with 1 if any request failed.
+    Perf(Box<PerfFlags>),
 }
 
 /// Runs the program; the exit code is the process's.
@@ -74,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Key(command) => key::run(&command),
         Command::Check(flags) => check::run(&flags),
         Command::Health(flags) => Ok(health::run(&flags)),
+        Command::Perf(flags) => perf::run(&flags),
     };
     result.unwrap_or_else(|error| {
         eprintln!("despina: {error:#}");

@@ -1,0 +1,327 @@
+//! A run: prepares requests, goes through the levels, and cleans up.
+
+use std::{
+    num::NonZero,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{
+    Progress,
+    control::{Control, Door, grpc_path},
+    cpu::ServerProcesses,
+    data::{self, Sample},
+    driver::{Link, Pacing, Place, drive},
+    level::{Client, Level, LevelLoad, Report, Server, SloResult},
+    load::{Arrivals, Distribution, Popularity, intervals},
+    measure::{Measured, Wanted},
+    model::Model,
+    number::{Range, whole_count},
+    request,
+    search::Search,
+    settings::{Load, Protocol, Settings, Slo},
+    shared::{self, Placement, Region, SharedMemory},
+    verify::Verifier,
+    wire::{Calls, GrpcWire, HeaderBlock, HttpWire, Message, Out},
+};
+
+/// Requests that share a connection of HTTP/2.
+const CALLS_PER_CONNECTION: usize = 16;
+/// Connections of an open loop, at most, unless more are asked for.
+const CONNECTIONS: usize = 256;
+/// Connections of an open loop that are opened before it begins.
+const OPENED: usize = 8;
+/// Threads, at most, unless more are asked for.
+const THREADS: usize = 16;
+/// How near to each other the rates around the answer of a search must be.
+const PRECISION: f64 = 0.03;
+
+/// All that a run needs.
+pub(super) struct Bench<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) watch: &'a mut dyn FnMut(&Progress),
+    pub(super) control: Control,
+    pub(super) models: Vec<Model>,
+    samples: Vec<Vec<Sample>>,
+    pub(super) requests: Vec<Vec<Message>>,
+    pub(super) popularity: Popularity,
+    pub(super) threads: usize,
+    pub(super) processes: Option<ServerProcesses>,
+    regions: Vec<Region>,
+}
+
+/// Measures everything that is asked.
+///
+/// # Errors
+/// If the server cannot be reached, a model is not there, data do not fit it, or nothing is answered.
+pub fn run(settings: &Settings, watch: &mut dyn FnMut(&Progress)) -> Result<Report> {
+    let mut bench = Bench::new(settings, watch)?;
+    let outcome = bench.prepare().and_then(|()| bench.report());
+    bench.clean_up();
+    outcome
+}
+
+impl<'a> Bench<'a> {
+    fn new(settings: &'a Settings, watch: &'a mut dyn FnMut(&Progress)) -> Result<Self> {
+        let door = match settings.target.protocol {
+            Protocol::Http => Door::Http,
+            Protocol::Grpc | Protocol::GrpcStreaming => Door::Grpc,
+        };
+        let headers = settings.request.headers.clone();
+        let control = Control::new(&settings.target.url, door, headers)?;
+        Ok(Self {
+            settings,
+            watch,
+            processes: ServerProcesses::listening_at(control.address),
+            control,
+            models: Vec::new(),
+            samples: Vec::new(),
+            requests: Vec::new(),
+            popularity: Popularity::new(settings.models.iter().map(|model| model.weight)),
+            threads: settings.threads.unwrap_or_else(default_threads).max(1),
+            regions: Vec::new(),
+        })
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        for choice in &self.settings.models {
+            let model = self.control.model(&choice.name, choice.version)?;
+            self.add(model)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the requests of a model.
+    fn add(&mut self, model: Model) -> Result<()> {
+        let settings = self.settings;
+        if model.decoupled && settings.target.protocol != Protocol::GrpcStreaming {
+            bail!(
+                "model {} is decoupled, and is asked with -i grpc --streaming",
+                model.name
+            );
+        }
+        let samples = data::samples(&settings.data, &model)?;
+        let mut placements = Vec::new();
+        if settings.shared_memory == SharedMemory::System {
+            let room = settings.output_shared_memory_size;
+            let regions;
+            (placements, regions) = shared::place(&self.control, &model, &samples, room)?;
+            self.regions.extend(regions);
+        }
+        let messages = samples
+            .iter()
+            .enumerate()
+            .map(|(index, sample)| self.message(&model, sample, placements.get(index)))
+            .collect::<Result<_>>()?;
+        self.requests.push(messages);
+        self.samples.push(samples);
+        self.models.push(model);
+        Ok(())
+    }
+
+    fn message(
+        &self,
+        model: &Model,
+        sample: &Sample,
+        placement: Option<&Placement>,
+    ) -> Result<Message> {
+        let request = &self.settings.request;
+        match self.control.door {
+            Door::Http => {
+                let host = &self.control.authority;
+                request::http(host, model, sample, placement, request)
+            }
+            Door::Grpc => Ok(request::grpc(model, sample, placement, request)),
+        }
+    }
+
+    fn report(&mut self) -> Result<Report> {
+        let (name, version) = self.control.server().context("the server's metadata")?;
+        let begun = SystemTime::now().duration_since(UNIX_EPOCH);
+        let (levels, slo) = self.levels()?;
+        Ok(Report {
+            server: Server {
+                name,
+                version,
+                url: self.settings.target.url.clone(),
+                protocol: self.settings.target.protocol.name().to_owned(),
+            },
+            client: Client {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                threads: self.threads,
+                processor: processor(),
+                processor_count: processor_count(),
+                unix_time: begun.map_or(0, |since| since.as_secs()),
+            },
+            models: self.models.iter().map(|model| model.name.clone()).collect(),
+            batch_size: self.settings.data.batch_size,
+            levels,
+            slo,
+        })
+    }
+
+    fn clean_up(&mut self) {
+        for region in self.regions.drain(..) {
+            // The server may be gone, and what it knew with it.
+            let _ = region.unregister(&self.control);
+        }
+    }
+
+    pub(super) fn verifier(&self) -> Verifier {
+        let models = self
+            .models
+            .iter()
+            .cloned()
+            .zip(self.samples.iter().cloned());
+        Verifier::new(self.control.door, &models.collect::<Vec<_>>())
+    }
+
+    fn levels(&mut self) -> Result<(Vec<Level>, Option<SloResult>)> {
+        let settings = self.settings;
+        match &settings.load {
+            Load::Concurrency(range) => Ok((self.range(*range, |_, level| closed(level))?, None)),
+            Load::RequestRate(range, distribution) => {
+                let wanted = |bench: &Self, rate: f64| bench.open(rate, *distribution);
+                Ok((self.range(*range, wanted)?, None))
+            }
+            Load::Intervals(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.with_context(|| path.display().to_string())?;
+                let seconds = intervals(&text).map_err(anyhow::Error::msg);
+                let seconds = seconds.with_context(|| path.display().to_string())?;
+                let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
+                let wanted = Wanted {
+                    load: LevelLoad::Intervals {
+                        value: mean.recip(),
+                    },
+                    pacing: Pacing::Open(Arrivals::replay(seconds)),
+                    concurrency: self.most_in_flight(),
+                };
+                Ok((vec![self.measure(&wanted)?.level], None))
+            }
+            Load::Slo(slo) => self.search(slo),
+        }
+    }
+
+    fn range(&mut self, range: Range, wanted: impl Fn(&Self, f64) -> Wanted) -> Result<Vec<Level>> {
+        let threshold = self.settings.measurement.latency_threshold;
+        ensure!(
+            range.end > 0.0 || threshold.is_some(),
+            "a range without an end needs a --latency-threshold to end it"
+        );
+        let mut levels = Vec::new();
+        for value in range.levels() {
+            let wanted = wanted(self, value);
+            let level = self.measure(&wanted)?.level;
+            let over = threshold.is_some_and(|most| level.latency.criterion() > micro(most));
+            levels.push(level);
+            if over {
+                break;
+            }
+        }
+        Ok(levels)
+    }
+
+    /// Looks for the highest rate that meets a target.
+    fn search(&mut self, slo: &Slo) -> Result<(Vec<Level>, Option<SloResult>)> {
+        let mut search = Search::new(slo.start, slo.most, PRECISION);
+        let mut levels = Vec::new();
+        while let Some(rate) = search.next() {
+            let wanted = self.open(rate, slo.distribution);
+            let Measured { level, whole } = self.measure(&wanted)?;
+            let all = whole.done() + whole.failed();
+            let target = u64::try_from(slo.latency.as_nanos()).unwrap_or(u64::MAX);
+            let share = whole.done_within(target) as f64 / all.max(1) as f64;
+            search.record(all > 0 && share * 100.0 >= slo.percentile);
+            levels.push(level);
+        }
+        let result = SloResult {
+            latency_ms: micro(slo.latency) / 1e3,
+            percentile: slo.percentile,
+            request_rate: search.found(),
+        };
+        Ok((levels, Some(result)))
+    }
+
+    fn open(&self, rate: f64, distribution: Distribution) -> Wanted {
+        Wanted {
+            load: LevelLoad::RequestRate {
+                value: rate,
+                distribution: distribution.label(),
+            },
+            pacing: Pacing::Open(Arrivals::new(distribution, rate, self.settings.data.seed)),
+            concurrency: self.most_in_flight(),
+        }
+    }
+
+    /// Requests that an open loop may have under way.
+    fn most_in_flight(&self) -> usize {
+        let connections = self.settings.connections.unwrap_or(CONNECTIONS);
+        match self.control.door {
+            Door::Http => connections,
+            Door::Grpc => connections * CALLS_PER_CONNECTION,
+        }
+    }
+
+    /// What each thread does, with so many requests under way at most.
+    pub(super) fn driver(&self, concurrency: usize) -> Box<dyn FnOnce(Place) + Send> {
+        let (calls, method) = match self.settings.target.protocol {
+            Protocol::Http => {
+                let link = self.link(concurrency, |_: &mut Out| HttpWire::default());
+                return Box::new(move |place| drive(place, &link));
+            }
+            Protocol::Grpc => (Calls::Unary, "ModelInfer"),
+            Protocol::GrpcStreaming => (Calls::Streaming, "ModelStreamInfer"),
+        };
+        let headers = &self.settings.request.headers;
+        let block = HeaderBlock::grpc(&self.control.authority, &grpc_path(method), headers);
+        let needed = concurrency.div_ceil(CALLS_PER_CONNECTION);
+        let link = self.link(needed, move |out: &mut Out| {
+            GrpcWire::open(calls, block.clone(), CALLS_PER_CONNECTION, out)
+        });
+        Box::new(move |place| drive(place, &link))
+    }
+
+    fn link<F>(&self, needed: usize, wire: F) -> Link<F> {
+        let closed = matches!(self.settings.load, Load::Concurrency(_));
+        let most = self.settings.connections.unwrap_or(needed);
+        Link {
+            address: self.control.address,
+            // Every thread has one at least.
+            connections: most.max(self.threads),
+            opened: if closed { most } else { most.min(OPENED) },
+            wire,
+        }
+    }
+}
+
+fn closed(level: f64) -> Wanted {
+    let concurrency = whole_count(level).max(1);
+    Wanted {
+        load: LevelLoad::Concurrency { value: concurrency },
+        pacing: Pacing::Closed(concurrency),
+        concurrency,
+    }
+}
+
+fn micro(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+fn default_threads() -> usize {
+    (processor_count() / 2).clamp(1, THREADS)
+}
+
+fn processor_count() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+fn processor() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or("unknown", |(_, name)| name.trim()).to_owned()
+}

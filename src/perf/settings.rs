@@ -1,0 +1,125 @@
+//! What is to be measured, and how.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    data::Data, load::Distribution, number::Range, request::RequestSettings, shared::SharedMemory,
+};
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server.
+    pub target: Target,
+    /// The models that are asked, at least one.
+    pub models: Vec<ModelChoice>,
+    /// The levels of load.
+    pub load: Load,
+    /// How each is measured.
+    pub measurement: Measurement,
+    /// What requests carry.
+    pub data: Data,
+    /// What else they have.
+    pub request: RequestSettings,
+    /// Where their tensors are.
+    pub shared_memory: SharedMemory,
+    /// Room in shared memory for a row of an output whose size the model does not tell, in bytes.
+    pub output_shared_memory_size: u64,
+    /// Threads that send; none for half of the processors.
+    pub threads: Option<usize>,
+    /// Most connections; none for what the protocol needs.
+    pub connections: Option<usize>,
+}
+
+/// A server and the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// `HOST:PORT`.
+    pub url: String,
+    /// How it is spoken to.
+    pub protocol: Protocol,
+}
+
+/// A protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1
+    Http,
+    /// gRPC, a call for each request.
+    Grpc,
+    /// gRPC, with requests in streams that stay open.
+    GrpcStreaming,
+}
+
+impl Protocol {
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Grpc => "gRPC",
+            Self::GrpcStreaming => "gRPC streaming",
+        }
+    }
+}
+
+/// One of the models that are asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelChoice {
+    /// Its name.
+    pub name: String,
+    /// Its version; none leaves the choice to the server.
+    pub version: Option<u64>,
+    /// How often it is asked, relative to the others.
+    pub weight: f64,
+}
+
+/// The levels of load.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Load {
+    /// So many requests under way at any time.
+    Concurrency(Range),
+    /// So many requests a second, whatever becomes of them.
+    RequestRate(Range, Distribution),
+    /// At the intervals in a file.
+    Intervals(PathBuf),
+    /// The highest rate at which so many per cent of the requests are answered in time.
+    Slo(Slo),
+}
+
+/// A target, and where to look for the highest rate that meets it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slo {
+    /// An answer is in time if it takes no longer.
+    pub latency: Duration,
+    /// So many per cent are to be in time; those that fail are not.
+    pub percentile: f64,
+    /// Requests a second to begin with.
+    pub start: f64,
+    /// Requests a second that are not exceeded; infinite for no bound.
+    pub most: f64,
+    /// How requests are spread.
+    pub distribution: Distribution,
+}
+
+/// How a level is measured.
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    /// How long a window is.
+    pub interval: Duration,
+    /// By how many per cent three windows in a row may differ.
+    pub stability_percentage: f64,
+    /// Windows after which it is enough, stable or not.
+    pub max_trials: usize,
+    /// The percentile that must be stable; none for the mean.
+    pub percentile: Option<f64>,
+    /// Levels beyond the first whose latency is higher are not tried.
+    pub latency_threshold: Option<Duration>,
+    /// Load before the first window.
+    pub warmup: Duration,
+    /// Requests sent before a level, one after the other on as many connections as it has.
+    pub warmup_request_count: u64,
+    /// Exactly so many requests instead of windows.
+    pub request_count: Option<u64>,
+    /// One answer of so many is checked; 0 for none.
+    pub verify_every: u64,
+}
