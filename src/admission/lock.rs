@@ -1,7 +1,7 @@
 //! Groups of acts that can be locked, each with a secret that callers send in a header field
 //! (Triton's restricted APIs). A lock says nothing about who calls; that is the policy's matter.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
@@ -128,7 +128,8 @@ impl Locks {
                 if bolts.iter().any(|bolt| bolt.group == group) {
                     let name = group.name();
                     return Err(format!(
-                        "restricted {what} '{name}' can not be specified in multiple config groups"
+                        "{} '{name}' can not be specified in multiple config groups",
+                        what.to_lowercase()
                     ));
                 }
                 bolts.push(Bolt {
@@ -178,11 +179,12 @@ impl Locks {
     }
 }
 
-/// Triton's `<api>,<api>:<key>=<value>`.
-impl FromStr for Lock {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
+impl Lock {
+    /// Reads Triton's `<api>,<api>:<key>=<value>`, for a door that calls what is locked `what`.
+    ///
+    /// # Errors
+    /// If it has another form, or names a group that there is not.
+    pub fn parse(text: &str, what: &str) -> Result<Self, String> {
         let parts = text
             .split_once(':')
             .and_then(|(apis, rest)| Some((apis, rest.split_once('=')?)));
@@ -193,7 +195,7 @@ impl FromStr for Lock {
             let mut groups = ApiGroup::ALL.into_iter();
             groups
                 .find(|group| group.name() == name)
-                .ok_or_else(|| format!("unknown restricted api '{name}'"))
+                .ok_or_else(|| format!("unknown restricted {what} '{name}'"))
         };
         Ok(Self {
             apis: apis.split(',').map(group).collect::<Result<_, _>>()?,
@@ -224,7 +226,8 @@ mod tests {
     use super::*;
 
     fn locks(texts: &[&str]) -> Result<Locks, String> {
-        let locks: Result<Vec<Lock>, _> = texts.iter().map(|text| text.parse()).collect();
+        let locks: Result<Vec<Lock>, _> =
+            texts.iter().map(|text| Lock::parse(text, "api")).collect();
         Locks::new(&locks?, "x-", "API")
     }
 
@@ -266,7 +269,7 @@ mod tests {
             error.message(),
             "This API is restricted, expecting header 'x-Key'"
         );
-        let lock: Lock = "health:Key=secret".parse().unwrap();
+        let lock = Lock::parse("health:Key=secret", "api").unwrap();
         let shown = format!("{locks:?} {lock:?}");
         assert!(
             shown.contains("Key") && !shown.contains("secret"),

@@ -130,8 +130,8 @@ fn too_many_chunks(limit: usize) -> Error {
     Error::invalid_argument(
         "small_chunks",
         format!(
-            "the request body arrives in more than {limit} pieces of less than {SMALL_CHUNK} bytes, \
-             send larger ones"
+            "Chunked request body exceeds maximum of {limit} non-empty chunks. Send fewer or larger \
+             HTTP chunks. Those of {SMALL_CHUNK} bytes and more do not count."
         ),
     )
 }

@@ -15,7 +15,10 @@ use flate2::{
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
-use super::{body::Chunks, status::TOO_LARGE};
+use super::{
+    body::Chunks,
+    status::{EXPANDED, TOO_LARGE},
+};
 use crate::{
     admission::{Charge, Limits},
     error::{Error, Result},
@@ -102,7 +105,7 @@ impl Encoding {
     /// What `body` was before it was compressed; `charge` holds it.
     ///
     /// # Errors
-    /// Reason [`TOO_LARGE`] beyond the limits on decompressed bytes and on their ratio; as
+    /// Reason [`EXPANDED`] beyond the limit on decompressed bytes, [`TOO_LARGE`] beyond that on their ratio; as
     /// [`Charge::grow`];
     /// `InvalidArgument` for a body that is not in this encoding, not whole, or followed by something
     /// else.
@@ -231,17 +234,23 @@ impl Bounds {
     }
 
     fn check(self, byte_size: usize) -> Result<()> {
-        let why = if byte_size > self.byte_size {
-            format!("the limit of {} bytes", self.byte_size)
+        let (reason, message) = if byte_size > self.byte_size {
+            let words = format!(
+                "Decompressed data size exceeds the maximum allowed value of {} bytes. Use \
+                 --http-max-input-size to increase the limit.",
+                self.byte_size
+            );
+            (EXPANDED, words)
         } else if byte_size > self.by_ratio {
-            format!("the limit of {} times their compressed size", self.ratio)
+            let words = format!(
+                "the decompressed bytes exceed the limit of {} times their compressed size",
+                self.ratio
+            );
+            (TOO_LARGE, words)
         } else {
             return Ok(());
         };
-        Err(Error::resource_exhausted(
-            TOO_LARGE,
-            format!("the decompressed bytes exceed {why}"),
-        ))
+        Err(Error::resource_exhausted(reason, message))
     }
 }
 
@@ -337,10 +346,12 @@ mod tests {
         for encoding in BOTH {
             let bomb = compressed(encoding, &vec![0; 8 << 20]);
             assert!(inflate(encoding, &bomb, &limits(8 << 20, 2000)).is_ok());
-            for limits in [limits((8 << 20) - 1, 2000), limits(64 << 20, 100)] {
+            for (limits, reason) in [
+                (limits((8 << 20) - 1, 2000), EXPANDED),
+                (limits(64 << 20, 100), TOO_LARGE),
+            ] {
                 let error = inflate(encoding, &bomb, &limits).unwrap_err();
-                assert_eq!(error.reason(), TOO_LARGE, "{error}");
-                assert!(error.message().contains("exceed the limit of"), "{error}");
+                assert_eq!(error.reason(), reason, "{error}");
             }
             let bounds = Bounds::new(bomb.len(), &limits(100_000, 2000));
             let mut whole = Bounded::new(bounds, charge(100_000));

@@ -1,7 +1,7 @@
 //! An inference request as both doors read it, before it is known whether the model likes it, and
 //! the parameters that the server itself consumes.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -184,7 +184,7 @@ impl Options {
             return Err(Error::invalid_argument(
                 "reserved_parameter",
                 format!(
-                    "parameter '{}' is reserved for the server and cannot be set by a request",
+                    "parameter '{}' is reserved for Triton usage and should not be specified.",
                     excerpt(&name)
                 ),
             ));
@@ -229,6 +229,28 @@ pub(super) fn within(what: &str, actual: usize, limit: usize) -> Result<()> {
         "limit_exceeded",
         format!("{what}: {actual} exceeds the limit of {limit}"),
     ))
+}
+
+/// Checks the bytes of a request's JSON against `--http-max-input-size`, in Triton's words.
+///
+/// # Errors
+/// `InvalidArgument` beyond the limit.
+pub(super) fn json_within(actual: usize, limit: usize) -> Result<()> {
+    if actual <= limit {
+        return Ok(());
+    }
+    Err(json_too_large(&actual, limit))
+}
+
+/// The error of [`json_within`], for a size that may be known as no more than a bound.
+pub(super) fn json_too_large(actual: &dyn fmt::Display, limit: usize) -> Error {
+    Error::invalid_argument(
+        "json_too_large",
+        format!(
+            "request JSON size of {actual} bytes exceeds the maximum allowed input size of {limit} \
+             bytes. Use --http-max-input-size to increase the limit."
+        ),
+    )
 }
 
 /// The error for a parameter that a repository call does not have.

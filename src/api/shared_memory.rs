@@ -125,8 +125,8 @@ impl PlaceParameters {
 #[derive(Debug, Default)]
 pub(super) struct Destinations {
     spans: Vec<(usize, Span)>,
-    /// Holds the inputs' bytes while the request is under way.
-    _charge: Option<Charge>,
+    /// Holds the regions that inputs came from, and the inputs' bytes, while the request is under way.
+    _inputs: Option<(Vec<Span>, Charge)>,
 }
 
 /// Which outputs of an answer are in shared memory instead of in the answer.
@@ -143,7 +143,7 @@ impl InferRequest {
         let shared = std::mem::take(&mut self.shared);
         let mut destinations = Destinations::default();
         if !shared.inputs.is_empty() {
-            destinations._charge = Some(self.attach_inputs(api, shared.inputs).await?);
+            destinations._inputs = Some(self.attach_inputs(api, shared.inputs).await?);
         }
         let inputs = self.inputs.iter();
         let byte_sizes = inputs.map(|input| input.tensor.data.byte_size());
@@ -161,7 +161,7 @@ impl InferRequest {
         &mut self,
         api: &Admitted<'_>,
         inputs: Vec<(usize, Reference)>,
-    ) -> Result<Charge> {
+    ) -> Result<(Vec<Span>, Charge)> {
         let (regions, limit) = (api.regions()?, api.limits.request_byte_size);
         let sent = self
             .inputs
@@ -181,14 +181,14 @@ impl InferRequest {
             ));
         }
         let mut charge = api.budget.charge();
-        for (index, span) in spans {
+        for (index, span) in &spans {
             charge.grow(span.byte_size())?;
-            let data = read(span).await?;
-            if let Some(input) = self.inputs.get_mut(index) {
+            let data = read(span.clone()).await?;
+            if let Some(input) = self.inputs.get_mut(*index) {
                 input.tensor.data = data;
             }
         }
-        Ok(charge)
+        Ok((spans.into_iter().map(|(_, span)| span).collect(), charge))
     }
 }
 

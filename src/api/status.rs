@@ -10,6 +10,10 @@ use crate::error::{Error, ErrorKind};
 /// The reason of an error that means "this body is larger than the limit".
 pub(super) const TOO_LARGE: &str = "request_too_large";
 
+/// The reason of an error that means "what was decompressed is larger than the limit", which Triton
+/// calls a bad request.
+pub(super) const EXPANDED: &str = "decompressed_too_large";
+
 /// The metadata that tells gRPC clients when to try again (gRFC A6), in milliseconds.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// Characters of a message in a gRPC status.
@@ -17,8 +21,10 @@ const MAX_MESSAGE: usize = 2048;
 
 /// The HTTP status for `error`.
 pub(super) fn http(error: &Error) -> StatusCode {
-    if error.reason() == TOO_LARGE {
-        return StatusCode::PAYLOAD_TOO_LARGE;
+    match error.reason() {
+        TOO_LARGE => return StatusCode::PAYLOAD_TOO_LARGE,
+        EXPANDED => return StatusCode::BAD_REQUEST,
+        _ => {}
     }
     match error.kind() {
         ErrorKind::AlreadyExists

@@ -16,10 +16,20 @@ pub(super) struct DoorFlags {
     /// Refuse these HTTP calls without the header field KEY: VALUE. May be given more than once.
     /// There are health, metadata, inference, shared-memory, model-config, model-repository,
     /// statistics, trace and logging.
-    #[arg(long, value_name = "APIS:KEY=VALUE", help_heading = "Header fields")]
+    #[arg(
+        long,
+        value_name = "APIS:KEY=VALUE",
+        value_parser = |text: &str| Lock::parse(text, "api"),
+        help_heading = "Header fields"
+    )]
     http_restricted_api: Vec<Lock>,
     /// The same for gRPC calls and the metadata key triton-grpc-protocol-KEY.
-    #[arg(long, value_name = "APIS:KEY=VALUE", help_heading = "Header fields")]
+    #[arg(
+        long,
+        value_name = "APIS:KEY=VALUE",
+        value_parser = |text: &str| Lock::parse(text, "protocol"),
+        help_heading = "Header fields"
+    )]
     grpc_restricted_protocol: Vec<Lock>,
 }
 
@@ -42,5 +52,33 @@ fn lay(headers: &mut HeaderConfig, (pattern, locks): (&Option<String>, &Vec<Lock
     }
     if !locks.is_empty() {
         headers.restricted.clone_from(locks);
+    }
+}
+
+/// Reads `--http-max-input-size`.
+pub(super) fn input_size(text: &str) -> Result<usize, String> {
+    match text.parse::<i128>() {
+        Ok(size) if size <= 0 => Err("--http-max-input-size must be greater than 0".to_owned()),
+        Ok(size) => usize::try_from(size).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_size_is_a_positive_number() {
+        assert_eq!(input_size("1"), Ok(1));
+        for (wrong, words) in [
+            ("0", "must be greater than 0"),
+            ("-1024", "must be greater than 0"),
+            ("1M", "invalid digit"),
+            ("36893488147419103232", "out of range"),
+        ] {
+            let error = input_size(wrong).unwrap_err();
+            assert!(error.contains(words), "{wrong}: {error}");
+        }
     }
 }

@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 use clap::{ArgAction, Args};
 
 use super::{
-    door_flags::DoorFlags, log_flags::LogFlags, placement_flags::PlacementFlags,
+    door_flags::{self, DoorFlags},
+    log_flags::LogFlags,
+    placement_flags::PlacementFlags,
     tls_flags::TlsFlags,
 };
 use crate::{
@@ -126,8 +128,8 @@ pub(super) struct ServeFlags {
     /// Time between two looks at the GPUs.
     #[arg(long, value_name = "MS", help_heading = "Front doors")]
     metrics_interval_ms: Option<u32>,
-    /// Largest JSON part of an HTTP request.
-    #[arg(long, value_name = "BYTES", help_heading = "Front doors")]
+    /// Largest JSON part of an HTTP request, and of what a request may become by decompression.
+    #[arg(long, value_name = "BYTES", value_parser = door_flags::input_size, help_heading = "Front doors")]
     http_max_input_size: Option<usize>,
     /// Compress answers to gRPC's ModelInfer: none, low, medium or high.
     #[arg(long, value_name = "LEVEL", help_heading = "Front doors")]
@@ -234,6 +236,10 @@ impl ServeFlags {
         set(&mut config.front_door_threads, self.front_door_threads);
         set(&mut config.exit_timeout_seconds, self.exit_timeout_secs);
         set(&mut config.limits.json_byte_size, self.http_max_input_size);
+        set(
+            &mut config.limits.decompressed_byte_size,
+            self.http_max_input_size,
+        );
         set(
             &mut config.grpc_response_compression,
             self.grpc_infer_response_compression_level,

@@ -1,8 +1,6 @@
 //! The one place where a request is checked against its model: names, datatypes, shapes, sizes.
 //! After it, rooms below may rely on all of them.
 
-use smallvec::SmallVec;
-
 use crate::{
     error::{Error, Result},
     inference::{Input, Request},
@@ -12,8 +10,10 @@ use crate::{
 
 /// Checks `request`, and sets the fields that say "set by the check".
 pub(super) fn check(request: &mut Request, model: &ModelConfig) -> Result<()> {
-    let result = inputs(request, model).and_then(|()| outputs(request, model));
-    // As Triton: the id tells a client with many requests in flight which one is meant.
+    known_outputs(request, model)?;
+    let result = outputs(request, model).and_then(|()| inputs(request, model));
+    // As Triton: the id tells a client with many requests in flight which one is meant. Only names
+    // of outputs that there are not go without, and clients look at how that message begins.
     result.map_err(|error| {
         let id = if request.id.is_empty() {
             "<id_unknown>"
@@ -212,31 +212,38 @@ fn strings(name: &str, model: &str, data: &[u8], expected: usize) -> Result<()> 
     )))
 }
 
-fn outputs(request: &mut Request, model: &ModelConfig) -> Result<()> {
+fn known_outputs(request: &mut Request, model: &ModelConfig) -> Result<()> {
     let Some(names) = &request.outputs else {
         request.wanted = (0..model.outputs.len()).collect();
         return Ok(());
     };
-    let mut wanted = SmallVec::new();
-    for name in names {
-        let index = model
-            .outputs
+    let index = |name: &String| {
+        let index = model.outputs.iter().position(|spec| *spec.name == **name);
+        index.ok_or_else(|| {
+            invalid(format!(
+                "unexpected inference output '{name}' for model '{}'",
+                model.name
+            ))
+        })
+    };
+    request.wanted = names.iter().map(index).collect::<Result<_>>()?;
+    Ok(())
+}
+
+fn outputs(request: &Request, model: &ModelConfig) -> Result<()> {
+    for (position, index) in request.wanted.iter().enumerate() {
+        if request
+            .wanted
             .iter()
-            .position(|spec| *spec.name == **name)
-            .ok_or_else(|| {
-                invalid(format!(
-                    "unexpected inference output '{name}' for model '{}'",
-                    model.name
-                ))
-            })?;
-        if wanted.contains(&index) {
+            .take(position)
+            .any(|other| other == index)
+        {
+            let name = model.outputs.get(*index).map_or("", |spec| &spec.name);
             return Err(invalid(format!(
                 "output '{name}' already exists in request"
             )));
         }
-        wanted.push(index);
     }
-    request.wanted = wanted;
     Ok(())
 }
 

@@ -78,8 +78,9 @@ impl Side<'_> {
 
     fn check_shape(&self, tensor: &EngineTensor, dims: &Shape) -> Result<(), ConfigError> {
         let batched = self.config.max_batch_size > 0;
-        // A scalar of a model without batching is written as [1].
-        let scalar = !batched && tensor.dims.is_empty() && dims[..] == [1];
+        // A scalar of a model without batching is written as [1], [1, 1] and so on.
+        let ones = !dims.is_empty() && dims.iter().all(|&dim| dim == 1);
+        let scalar = !batched && tensor.dims.is_empty() && ones;
         let full = if batched {
             dims.with_leading(-1)
         } else {

@@ -35,6 +35,7 @@ use self::{
     initial::Finished,
     source::Source,
     threads::Load,
+    upload::UploadError,
     watch::{Heard, Watch},
 };
 pub use self::{
@@ -123,7 +124,7 @@ impl<M: Loaded> Repository<M> {
     pub async fn load(&self, model: ModelName, overrides: Overrides) -> Result<()> {
         self.refuse_unless_explicit()?;
         let given = given(overrides).await;
-        let given = given.map_err(|reason| load_failed(&model, &reason))?;
+        let given = given.map_err(|error| not_taken(&model, &error))?;
         let (reply, answer) = oneshot::channel();
         let command = Command::Load {
             model,
@@ -300,7 +301,7 @@ fn watch<M: Loaded>(source: &Source, inbox: mpsc::Sender<Message<M>>) -> Option<
 }
 
 /// Writes what files there are, away from the threads that answer requests.
-async fn given(overrides: Overrides) -> Result<Given, String> {
+async fn given(overrides: Overrides) -> Result<Given, UploadError> {
     let Overrides { config, files } = overrides;
     if files.is_empty() {
         return Ok(Given {
@@ -309,10 +310,12 @@ async fn given(overrides: Overrides) -> Result<Given, String> {
         });
     }
     if config.is_none() {
-        return Err("Load parameter 'config' must be specified for model file override".to_owned());
+        let why = "Load parameter 'config' must be specified for model file override";
+        return Err(UploadError::Refused(why.to_owned()));
     }
     let written = tokio::task::spawn_blocking(move || upload::write(&files)).await;
-    let folder = written.map_err(|_| "writing the files was broken off".to_owned())??;
+    let broken_off = |_| UploadError::Failed("writing the files was broken off".to_owned());
+    let folder = written.map_err(broken_off)??;
     Ok(Given {
         config,
         folder: Some(folder),
@@ -321,10 +324,19 @@ async fn given(overrides: Overrides) -> Result<Given, String> {
 
 /// A load that did not come as far as loading.
 fn load_failed(model: &ModelName, reason: &str) -> Error {
-    Error::invalid_argument(
-        "load_failed",
-        format!("failed to load '{model}', failed to poll from model repository: {reason}"),
-    )
+    Error::invalid_argument("load_failed", not_polled(model, reason))
+}
+
+/// A load whose files were not taken.
+fn not_taken(model: &ModelName, error: &UploadError) -> Error {
+    match error {
+        UploadError::Refused(reason) => load_failed(model, reason),
+        UploadError::Failed(reason) => Error::internal("load_failed", not_polled(model, reason)),
+    }
+}
+
+fn not_polled(model: &ModelName, reason: &str) -> String {
+    format!("failed to load '{model}', failed to poll from model repository: {reason}")
 }
 
 fn exiting() -> Error {

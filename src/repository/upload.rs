@@ -13,28 +13,49 @@ use tempfile::TempDir;
 use super::OverrideFile;
 use crate::{model::ModelFolder, model_config::stays_inside};
 
+/// Why files cannot be written, in one line.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadError {
+    /// They contradict each other or the rules on names.
+    #[error("{0}")]
+    Refused(String),
+    /// The file system does not take them.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Writes the files into a new folder that only this user can look into. Blocks.
 ///
 /// # Errors
-/// Why it cannot be done, in one line; nothing is left of it.
-pub(super) fn write(files: &[OverrideFile]) -> Result<ModelFolder, String> {
+/// Why it cannot be done; nothing is left of it.
+pub(super) fn write(files: &[OverrideFile]) -> Result<ModelFolder, UploadError> {
     for file in files {
         if !stays_inside(&file.path) {
-            return Err(format!(
+            return Err(UploadError::Refused(format!(
                 "Invalid file parameter 'file:{}' must stay within model directory.",
                 file.path.escape_debug()
-            ));
+            )));
         }
     }
     let folder = private_folder().map_err(|error| {
         let place = std::env::temp_dir();
-        format!("no temporary folder in {}: {error}", place.display())
+        UploadError::Failed(format!(
+            "no temporary folder in {}: {error}",
+            place.display()
+        ))
     })?;
     for file in files {
-        write_file(folder.path(), file)
-            .map_err(|error| format!("Invalid file parameter 'file:{}': {error}", file.path))?;
+        write_file(folder.path(), file).map_err(|error| not_written(file, &error))?;
     }
     Ok(folder.into())
+}
+
+fn not_written(file: &OverrideFile, error: &io::Error) -> UploadError {
+    let reason = format!("Invalid file parameter 'file:{}': {error}", file.path);
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => UploadError::Refused(reason),
+        _ => UploadError::Failed(reason),
+    }
 }
 
 fn private_folder() -> io::Result<TempDir> {
@@ -95,7 +116,7 @@ mod tests {
         ] {
             let error = write(&files(&["1/model", name])).unwrap_err();
             assert!(
-                error.contains("must stay within model directory"),
+                matches!(&error, UploadError::Refused(why) if why.contains("must stay within model directory")),
                 "{error}"
             );
         }
@@ -106,9 +127,15 @@ mod tests {
         for names in [["1", "1/model"], ["1/model", "1"], ["1/model", "1//model"]] {
             let error = write(&files(&names)).unwrap_err();
             assert!(
-                error.starts_with("Invalid file parameter 'file:1"),
+                matches!(&error, UploadError::Refused(why) if why.starts_with("Invalid file parameter 'file:1")),
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn what_the_file_system_does_not_take_is_not_the_clients_mistake() {
+        let error = write(&files(&[&"A".repeat(256)])).unwrap_err();
+        assert!(matches!(error, UploadError::Failed(_)), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{refuse, region::excerpt};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What Triton's own regions are called; clients must not reach those of a server beside this one.
 pub const RESERVED_PREFIX: &str = "triton_python_backend_shm_region_";
@@ -27,15 +27,18 @@ impl Key {
             && file_name.len() <= MOST_BYTES
             && !file_name.contains(['/', '\0']);
         if !valid {
-            return Err(invalid(
-                name,
-                key,
-                "a key is one name of at most 255 bytes, with or without '/' in front",
-            ));
+            return Err(refuse(format!(
+                "cannot register shared memory region '{name}' - invalid shm key '{}': a key is one \
+                 name of at most {MOST_BYTES} bytes, with or without '/' in front",
+                excerpt(key)
+            )));
         }
         if file_name.starts_with(RESERVED_PREFIX) {
-            let why = format!("the key contains the reserved prefix '{RESERVED_PREFIX}'");
-            return Err(invalid(name, key, &why));
+            return Err(refuse(format!(
+                "cannot register shared memory region '{name}' with key '{}' as the key contains \
+                 the reserved prefix '{RESERVED_PREFIX}'",
+                excerpt(key)
+            )));
         }
         Ok(Self(file_name.to_owned()))
     }
@@ -44,13 +47,6 @@ impl Key {
     pub(super) fn path_in(&self, folder: &Path) -> PathBuf {
         folder.join(&self.0)
     }
-}
-
-fn invalid(name: &str, key: &str, why: &str) -> Error {
-    refuse(format!(
-        "cannot register shared memory region '{name}' with key '{}' as {why}",
-        excerpt(key)
-    ))
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! Nothing of a client's is mapped. A region of system shared memory is an open file, inputs are
 //! read out of it and outputs written into it at checked positions, so that a client which shrinks,
 //! removes or overwrites its file spoils its own requests and nothing else. Who unregisters a
-//! region takes its name away; requests in flight keep the region until they are done.
+//! region lets it go with the last request that is using it, at once if there is none; until then
+//! it is there for others, too, unless another one is registered under its name.
 //!
 //! Knows no protocol. Memory of CUDA devices comes in through [`CudaMemory`].
 
 mod cuda;
+mod entry;
 mod key;
 mod region;
 mod system;
@@ -16,7 +18,7 @@ mod system;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry as Slot},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -24,6 +26,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{
+    entry::Entry,
     key::Key,
     system::{FOLDER, OpenError, SystemRegion},
 };
@@ -95,21 +98,6 @@ pub enum Origin {
         /// The device's ordinal.
         device: u32,
     },
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    origin: Origin,
-    region: Arc<dyn Region>,
-}
-
-impl Entry {
-    fn kind(&self) -> RegionKind {
-        match self.origin {
-            Origin::System { .. } => RegionKind::System,
-            Origin::Cuda { .. } => RegionKind::Cuda,
-        }
-    }
 }
 
 impl Regions {
@@ -190,8 +178,8 @@ impl Regions {
         self.insert(name, Origin::Cuda { device }, region)
     }
 
-    /// Takes a region's name away, or those of all regions of this kind. Unknown names are no
-    /// error. What requests in flight use stays until they are done.
+    /// Unregisters a region, or all regions of this kind. Unknown names are no error. What requests
+    /// in flight use stays until they are done.
     ///
     /// # Errors
     /// `Unimplemented` if shared memory is off, `InvalidArgument` if the region is of the other
@@ -199,15 +187,19 @@ impl Regions {
     pub fn unregister(&self, kind: RegionKind, name: Option<&str>) -> Result<()> {
         self.refuse_if_off()?;
         let mut table = self.lock();
-        match name {
-            None => table.retain(|_, entry| entry.kind() != kind),
-            Some(name) => {
-                if table.get(name).is_some_and(|entry| entry.kind() != kind) {
-                    return Err(other_kind(name, kind));
-                }
-                table.remove(name);
-            }
+        if let Some(name) = name
+            && table.get(name).is_some_and(|entry| entry.kind() != kind)
+        {
+            return Err(other_kind(name, kind));
         }
+        table.retain(|have, entry| {
+            let is_meant = entry.kind() == kind && name.is_none_or(|name| name == have);
+            if is_meant {
+                entry.unregister()
+            } else {
+                entry.is_there()
+            }
+        });
         Ok(())
     }
 
@@ -217,7 +209,8 @@ impl Regions {
     /// # Errors
     /// `NotFound` if there is none of that name, `InvalidArgument` if it is of the other kind.
     pub fn status(&self, kind: RegionKind, name: Option<&str>) -> Result<Vec<RegionStatus>> {
-        let table = self.lock();
+        let mut table = self.lock();
+        table.retain(|_, entry| entry.is_there());
         if let Some(name) = name {
             match table.get(name) {
                 None => return Err(unknown(&format!("{} shared", kind.name()), name)),
@@ -228,12 +221,14 @@ impl Regions {
         let wanted = |(have, entry): &(&String, &Entry)| {
             entry.kind() == kind && name.is_none_or(|name| name == *have)
         };
-        let status = |(name, entry): (&String, &Entry)| RegionStatus {
-            name: name.clone(),
-            origin: entry.origin.clone(),
-            byte_size: entry.region.byte_size(),
+        let status = |(name, entry): (&String, &Entry)| {
+            Some(RegionStatus {
+                name: name.clone(),
+                origin: entry.origin.clone(),
+                byte_size: entry.region()?.byte_size(),
+            })
         };
-        Ok(table.iter().filter(wanted).map(status).collect())
+        Ok(table.iter().filter(wanted).filter_map(status).collect())
     }
 
     /// The bytes that a request means.
@@ -243,10 +238,7 @@ impl Regions {
     /// `InvalidArgument` if it does not hold all of them.
     pub fn find(&self, reference: Reference) -> Result<Span> {
         self.refuse_if_off()?;
-        let region = self
-            .lock()
-            .get(&reference.region)
-            .map(|entry| Arc::clone(&entry.region));
+        let region = self.lock().get(&reference.region).and_then(Entry::region);
         match region {
             Some(region) => Span::new(region, reference),
             None => Err(unknown("shared", &reference.region)),
@@ -255,30 +247,20 @@ impl Regions {
 
     fn insert(&self, name: &str, origin: Origin, region: Arc<dyn Region>) -> Result<()> {
         let mut table = self.lock();
-        let count = table.len();
-        match table.entry(name.to_owned()) {
-            Slot::Occupied(_) => Err(taken(name)),
-            Slot::Vacant(slot) => {
-                within_limit(count, self.limit)?;
-                tracing::info!(
-                    name,
-                    ?origin,
-                    byte_size = region.byte_size(),
-                    "shared memory registered"
-                );
-                slot.insert(Entry { origin, region });
-                Ok(())
-            }
-        }
+        room(&mut table, name, self.limit)?;
+        tracing::info!(
+            name,
+            ?origin,
+            byte_size = region.byte_size(),
+            "shared memory registered"
+        );
+        table.insert(name.to_owned(), Entry::new(origin, region));
+        Ok(())
     }
 
     /// Whether a region of that name could be added, before anything is opened for it.
     fn admit(&self, name: &str) -> Result<()> {
-        let table = self.lock();
-        if table.contains_key(name) {
-            return Err(taken(name));
-        }
-        within_limit(table.len(), self.limit)
+        room(&mut self.lock(), name, self.limit)
     }
 
     fn refuse_if_off(&self) -> Result<()> {
@@ -295,6 +277,16 @@ impl Regions {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether `table` has room for a region of that name. One that is leaving takes room, but not its
+/// name.
+fn room(table: &mut BTreeMap<String, Entry>, name: &str, limit: usize) -> Result<()> {
+    table.retain(|_, entry| entry.is_there());
+    if table.get(name).is_some_and(Entry::is_registered) {
+        return Err(taken(name));
+    }
+    within_limit(table.len(), limit)
 }
 
 fn within_limit(count: usize, limit: usize) -> Result<()> {

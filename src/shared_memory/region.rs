@@ -71,8 +71,8 @@ impl Reference {
             return Ok(());
         }
         Err(refuse(format!(
-            "'{}' is no name for a shared memory region: it must have 1 to {NAME_BYTE_SIZE} bytes \
-             and no control characters",
+            "failed to register shared memory region '{}': invalid args: its name must have 1 to \
+             {NAME_BYTE_SIZE} bytes and no control characters",
             excerpt(name)
         )))
     }
@@ -102,11 +102,15 @@ impl Span {
                  {size} bytes"
             )));
         }
-        let fits = offset
-            .checked_add(*byte_size)
-            .is_some_and(|end| end <= size);
+        let end = offset.checked_add(*byte_size).ok_or_else(|| {
+            refuse(format!(
+                "Integer overflow detected: byte_size ({byte_size}) + offset ({offset}) exceeds \
+                 maximum value ({}) for region '{name}'",
+                u64::MAX
+            ))
+        })?;
         match usize::try_from(*byte_size) {
-            Ok(byte_size) if fits => Ok(Self {
+            Ok(byte_size) if end <= size => Ok(Self {
                 region,
                 reference,
                 byte_size,

@@ -55,9 +55,14 @@ fn nothing_outside_the_region_can_be_meant() {
             "{message}"
         );
     }
-    for (offset, byte_size) in [(0, 9), (7, 2), (1, u64::MAX), (7, u64::MAX - 6)] {
+    for (offset, byte_size) in [(0, 9), (7, 2), (0, u64::MAX), (7, u64::MAX - 7)] {
         let message = refusal(offset, byte_size);
         let words = "Invalid offset + byte size for shared memory region: 'r'";
+        assert!(message.starts_with(words), "{message}");
+    }
+    for (offset, byte_size) in [(1, u64::MAX), (7, u64::MAX - 6)] {
+        let message = refusal(offset, byte_size);
+        let words = "Integer overflow detected: byte_size ";
         assert!(message.starts_with(words), "{message}");
     }
     for (offset, byte_size) in [(0, 8), (7, 1), (8, 0)] {
@@ -101,9 +106,32 @@ fn a_region_keeps_its_memory_though_file_and_name_go() {
     fs::write(folder.path().join("k"), b"another file").unwrap();
     regions.unregister(RegionKind::System, Some("r")).unwrap();
     assert_eq!(span.read().unwrap().host().unwrap(), b"23");
+    drop(span);
     let error = regions.find(reference("r", 0, 2)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(error.message(), "Unable to find shared memory region: 'r'");
+}
+
+#[test]
+fn an_unregistered_region_is_there_while_requests_use_it() {
+    let (folder, regions) = registered();
+    let byte_sizes = || -> Vec<_> {
+        let regions = regions.status(RegionKind::System, None).unwrap();
+        regions.iter().map(|region| region.byte_size).collect()
+    };
+    let first = regions.find(reference("r", 0, 2)).unwrap();
+    regions.unregister(RegionKind::System, None).unwrap();
+    assert_eq!(byte_sizes(), [8]);
+    let second = regions.find(reference("r", 0, 2)).unwrap();
+    drop(first);
+    assert_eq!(byte_sizes(), [8]);
+    // Its name can be had meanwhile, and the other requests keep what they began with.
+    regions.register_system("r", "/k", 0, 4).unwrap();
+    assert_eq!(byte_sizes(), [4]);
+    assert_eq!(second.read().unwrap().host().unwrap(), b"23");
+    regions.unregister(RegionKind::System, Some("r")).unwrap();
+    assert!(byte_sizes().is_empty());
+    drop(folder);
 }
 
 #[test]
@@ -152,7 +180,10 @@ fn names_are_taken_once_and_their_number_is_bounded() {
     regions.register_system("t", "/k", 0, 1).unwrap();
     for name in ["", "a\nb", &"x".repeat(257)] {
         let error = regions.register_system(name, "/k", 0, 1).unwrap_err();
-        assert!(error.message().contains("is no name"), "{error}");
+        assert!(
+            error.message().contains("invalid args: its name"),
+            "{error}"
+        );
     }
     drop(folder);
 }

@@ -20,7 +20,11 @@ fn nesting_of_json() {
     let limited = Limited::new(&["json_depth: 8"]);
     within(&limited.post("echo", &[], &nested(8)));
     let answer = limited.post("echo", &[], &nested(9));
-    beyond(&answer, 400, "nesting exceeds the limit of 8 levels");
+    beyond(
+        &answer,
+        400,
+        "nesting depth exceeds maximum allowed limit (8)",
+    );
 }
 
 #[test]
@@ -154,5 +158,5 @@ fn small_pieces_of_a_body() {
         connection.answer().expect("an answer")
     };
     within(&send(8));
-    beyond(&send(9), 400, "more than 8 pieces of less than 512 bytes");
+    beyond(&send(9), 400, "exceeds maximum of 8 non-empty chunks");
 }

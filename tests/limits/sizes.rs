@@ -81,7 +81,11 @@ fn bytes_after_decompression() {
     let limited = Limited::new(&["decompressed_byte_size: 100000"]);
     within(&post_gzip(&limited, tensor_size(100_000)));
     let answer = post_gzip(&limited, tensor_size(100_001));
-    beyond(&answer, 413, "exceed the limit of 100000 bytes");
+    beyond(
+        &answer,
+        400,
+        "exceeds the maximum allowed value of 100000 bytes",
+    );
     let overhead = message("echo", &["INPUT0"], 90_000).encoded_len() - 90_000;
     assert_eq!(call_gzip(&limited, 100_000 - overhead), 0);
     assert_eq!(call_gzip(&limited, 100_001 - overhead), 8);
@@ -107,7 +111,11 @@ fn bytes_of_json() {
     let limited = Limited::new(&["json_byte_size: 500"]);
     within(&limited.post("echo", &[], &padded(500)));
     let answer = limited.post("echo", &[], &padded(501));
-    beyond(&answer, 400, "501 exceeds the limit of 500");
+    beyond(
+        &answer,
+        400,
+        "size of 501 bytes exceeds the maximum allowed input size of 500",
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ class GenerateTest(ConformanceTest):
     def test_a_body_beyond_the_limit_is_refused_in_tritons_words(self):
         body = b'{"IN": "' + b"x" * (65 << 20) + b'"}'
         status, _, answer = ask(f"{REPEAT}/generate", body)
-        self.assertEqual(status, 413)
+        self.assertEqual(status, 400)
         self.assertIn(" bytes exceeds the maximum allowed input size of ", answer["error"])
 
 

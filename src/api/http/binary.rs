@@ -142,9 +142,9 @@ fn raw_shape(input: &InputSpec, byte_size: usize) -> Result<Shape> {
     let (first, second) = (variable.next(), variable.next());
     let mut shape = input.dims.clone();
     match (input.datatype.element_byte_size(), first, second) {
-        (None, ..) if fixed_count == Some(1) => Ok(shape.iter().map(|_| 1).collect()),
+        (None, None, _) if fixed_count == Some(1) => Ok(shape),
         (None, ..) => Err(refuse_raw(format!(
-            "For BYTES datatype raw input '{}', the model must have input shape [1], got {shape}",
+            "For BYTE datatype raw input '{}', the model must have input shape [1], got {shape}",
             input.name
         ))),
         // With a fixed shape the model's own check compares the sizes.
@@ -218,13 +218,15 @@ mod tests {
     fn deduces_one_variable_dimension_of_a_raw_request() {
         assert_eq!(shape(Datatype::Fp32, &[2, -1], 24).unwrap(), "[2,3]");
         assert_eq!(shape(Datatype::Fp32, &[2, 2], 7).unwrap(), "[2,2]");
-        assert_eq!(shape(Datatype::Bytes, &[-1, 1], 7).unwrap(), "[1,1]");
+        assert_eq!(shape(Datatype::Bytes, &[1, 1], 7).unwrap(), "[1,1]");
         for (datatype, dims, byte_size) in [
             (Datatype::Fp32, &[2, -1][..], 25),
             (Datatype::Fp32, &[-1, -1], 16),
             (Datatype::Fp32, &[0, -1], 0),
             (Datatype::Fp64, &[i64::MAX, i64::MAX, -1], 8),
             (Datatype::Bytes, &[2], 8),
+            (Datatype::Bytes, &[-1], 8),
+            (Datatype::Bytes, &[-1, 1], 8),
         ] {
             assert!(shape(datatype, dims, byte_size).is_err(), "{dims:?}");
         }

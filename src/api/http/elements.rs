@@ -23,14 +23,27 @@ pub(super) fn read(
     shape: &Shape,
     byte_limit: usize,
 ) -> Result<Vec<u8>> {
-    let expected = shape
-        .element_count()
-        .ok_or_else(|| reader.refuse(&format!("the shape {shape} has no valid element count")))?;
+    let expected = shape.element_count().ok_or_else(|| {
+        reader.refuse(&format!(
+            "the shape {shape} causes total element count to exceed maximum size of {}",
+            i64::MAX
+        ))
+    })?;
+    let element_byte_size = datatype.element_byte_size().unwrap_or(4);
+    let byte_size = expected.checked_mul(element_byte_size);
+    let byte_size = byte_size
+        .filter(|&byte_size| i64::try_from(byte_size).is_ok())
+        .ok_or_else(|| {
+            reader.refuse(&format!(
+                "byte size overflow for input: {expected} elements of {element_byte_size} bytes \
+                 exceed maximum allowed size ({})",
+                i64::MAX
+            ))
+        })?;
     // An element takes a digit and a comma at least; this bounds what is allocated below.
     if expected > reader.remaining() / 2 + 1 {
         return Err(mismatch(expected, "fewer"));
     }
-    let byte_size = expected.saturating_mul(datatype.element_byte_size().unwrap_or(4));
     crate::api::request::within("bytes of a JSON tensor", byte_size, byte_limit)?;
     let mut elements = Elements {
         bytes: Vec::with_capacity(byte_size),
@@ -169,7 +182,7 @@ fn boolean(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<(
         peek if peek.is_num() => match reader.number_text(peek)? {
             "0" => 0,
             "1" => 1,
-            other => return Err(out_of_range(reader, other, "BOOL")),
+            _ => return Err(wrong_type(reader, "BOOL")),
         },
         _ => return Err(wrong_type(reader, "BOOL")),
     };

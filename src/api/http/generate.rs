@@ -27,6 +27,7 @@ use crate::{
         admit::{Admitted, Caller},
         answers::{Answer, Answers},
         body::{self, Chunks},
+        request::json_too_large,
         status::{self, TOO_LARGE},
         trace::{self, Watched},
     },
@@ -115,8 +116,9 @@ impl Conversation {
         watched.begin(&api);
         let limit = api.limits.json_byte_size;
         let mut charge = api.budget.charge();
+        let announced = body.size_hint().exact();
         let read = body::read(body, limit, &api.patience(), &mut charge).await;
-        let text = read.map_err(|error| too_large(error, limit))?;
+        let text = read.map_err(|error| too_large(error, announced, limit))?;
         watched.received();
         let mut request = {
             let lease = api.resolve(version)?;
@@ -205,17 +207,12 @@ fn refuse_encodings(headers: &HeaderMap) -> Result<()> {
 }
 
 /// The words that Triton's clients know for a request that is too large.
-fn too_large(error: Error, limit: usize) -> Error {
-    if error.reason() != TOO_LARGE {
-        return error;
+fn too_large(error: Error, announced: Option<u64>, limit: usize) -> Error {
+    match announced {
+        _ if error.reason() != TOO_LARGE => error,
+        Some(byte_size) => json_too_large(&byte_size, limit),
+        None => json_too_large(&format_args!("more than {limit}"), limit),
     }
-    Error::resource_exhausted(
-        TOO_LARGE,
-        format!(
-            "request size of more than {limit} bytes exceeds the maximum allowed input size of {limit}. \
-             Use --http-max-input-size to increase the limit."
-        ),
-    )
 }
 
 fn not_one_response() -> Error {

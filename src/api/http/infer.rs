@@ -13,10 +13,9 @@ use crate::{
         admit::Admitted,
         body::{self, Chunks},
         long_work,
-        request::within,
         trace::{self, Watched},
     },
-    error::Result,
+    error::{Error, Result},
     model::Lease,
 };
 
@@ -41,11 +40,7 @@ pub(super) async fn infer(
     let body = encoding::decode(encoded, body, &api.limits, &mut charge).await?;
     let (lease, mut request);
     if json_length == Some(0) {
-        within(
-            "length of a raw request",
-            body.len(),
-            api.limits.json_byte_size,
-        )?;
+        raw_within(body.len(), api.limits.json_byte_size)?;
         lease = resolve(api, version)?;
         request = raw_request(lease.config(), body)?;
     } else {
@@ -79,6 +74,20 @@ pub(super) async fn infer(
     answer.body_mut().hold(charge)?;
     watched.send(answer.body_mut());
     Ok(answer)
+}
+
+/// In Triton's words.
+fn raw_within(actual: usize, limit: usize) -> Result<()> {
+    if actual <= limit {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(
+        "raw_request_too_large",
+        format!(
+            "Raw input has a byte_size ({actual} bytes) that exceeds the maximum allowed value of \
+             {limit} bytes. Use --http-max-input-size to increase the limit."
+        ),
+    ))
 }
 
 fn resolve(api: &Admitted<'_>, version: Option<u64>) -> Result<Lease> {

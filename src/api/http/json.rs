@@ -10,7 +10,7 @@ use crate::{
     admission::Limits,
     api::{
         InferRequest,
-        request::{OptionName, duplicate_input, push_output, within},
+        request::{OptionName, duplicate_input, json_within, push_output, within},
     },
     error::Result,
 };
@@ -44,11 +44,7 @@ const TENSORS: usize = 2;
 /// request, or that goes beyond `limits`; `Unimplemented` for extensions that this server does not
 /// have.
 pub fn parse_infer_request(text: &[u8], limits: &Limits) -> Result<InferDocument> {
-    within(
-        "length of the request JSON",
-        text.len(),
-        limits.json_byte_size,
-    )?;
+    json_within(text.len(), limits.json_byte_size)?;
     let mut reader = Reader::new(text, limits);
     let mut parser = Parser {
         limits,

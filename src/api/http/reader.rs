@@ -189,7 +189,7 @@ impl<'j> Reader<'j> {
             return Ok(());
         }
         Err(self.refuse(&format!(
-            "nesting exceeds the limit of {} levels",
+            "JSON nesting depth exceeds maximum allowed limit ({})",
             self.depth_limit
         )))
     }

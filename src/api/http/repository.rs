@@ -2,9 +2,12 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
-use hyper::{Response, StatusCode, body::Incoming};
+use hyper::{
+    Response, StatusCode,
+    body::{Body, Incoming},
+};
 use jiter::Peek;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value, json};
 
 use super::{answer, metadata::document, reader::Reader};
@@ -18,6 +21,7 @@ use crate::{
         excerpt,
         load::{LoadParameters, file_path, unknown_load_parameter},
         request::unknown_parameter,
+        status::TOO_LARGE,
     },
     error::{Error, Result},
     inference::ModelName,
@@ -28,7 +32,13 @@ use crate::{
 #[serde(default)]
 struct IndexBody {
     repository_name: String,
+    #[serde(deserialize_with = "ready")]
     ready: bool,
+}
+
+fn ready<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    let wrong = |_| D::Error::custom("Invalid value for 'ready': expected a boolean");
+    bool::deserialize(value).map_err(wrong)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,7 +100,7 @@ pub(super) async fn unload(api: &Admitted<'_>, body: &mut Incoming) -> Result<Re
 }
 
 /// Bytes of a control call's body, besides configurations and files in it.
-const CONTROL_BYTE_SIZE: usize = 64 << 10;
+const CONTROL_BYTE_SIZE: usize = 1 << 20;
 
 /// Bytes of a load call's body: a configuration inside JSON can take twice its own size, a file as
 /// base64 four thirds of it.
@@ -104,7 +114,18 @@ fn load_byte_size(limits: &Limits) -> usize {
 
 async fn read(api: &Api, body: &mut Incoming, limit: usize) -> Result<Bytes> {
     let limit = limit.min(api.limits.request_byte_size);
-    body::read(body, limit, &api.patience(), &mut api.budget.charge()).await
+    let announced = body.size_hint().lower();
+    let read = body::read(body, limit, &api.patience(), &mut api.budget.charge()).await;
+    read.map_err(|error| match error.reason() {
+        TOO_LARGE => Error::resource_exhausted(
+            TOO_LARGE,
+            format!(
+                "request JSON size of {announced} bytes or more exceeds the maximum allowed input \
+                 size of {limit} bytes for this call"
+            ),
+        ),
+        _ => error,
+    })
 }
 
 /// Reads a control call's JSON object; no body is an empty one.

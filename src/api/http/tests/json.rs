@@ -362,14 +362,14 @@ fn limits_hold() {
     };
     let refused = |json: &str| parse_infer_request(json.as_bytes(), &limits).unwrap_err();
     for (json, part) in [
-        (" ".repeat(401), "length of the request JSON"),
+        (" ".repeat(401), "request JSON size of 401 bytes"),
         (
             r#"{"a":[[[[[[]]]]]],"inputs":[]}"#.to_owned(),
-            "limit of 6 levels",
+            "maximum allowed limit (6)",
         ),
         (
             tensor(r#""datatype":"INT8","shape":[1],"data":[[[[1]]]]"#),
-            "limit of 6 levels",
+            "maximum allowed limit (6)",
         ),
         (
             r#"{"inputs":[],"outputs":[{"name":"A"},{"name":"B"}]}"#.to_owned(),

@@ -143,7 +143,7 @@ async fn bodies_beyond_the_limit_are_refused_before_they_are_read() {
     let (head, body) = door.ask(head).await;
     assert!(head.starts_with("http/1.1 413"), "{head}");
     assert!(
-        body.contains("2147483648") && body.contains("limit of 8 bytes"),
+        body.contains("2147483648") && body.contains("size of 8 bytes"),
         "{body}"
     );
 }
