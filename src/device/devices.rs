@@ -106,7 +106,7 @@ impl Devices {
         }
     }
 
-    /// Hears what has happened to the GPU with that UUID. If it is of no more use to anybody, it is not
+    /// Hears what has happened to the GPU with that UUID; a part of it shares its fate. If it is of no more use to anybody, it is not
     /// used again: its instances end, and batches that are under way on it fail.
     pub fn hear(&self, uuid: &str, trouble: Trouble) {
         let why = match trouble {
@@ -116,7 +116,7 @@ impl Devices {
                 None => return,
             },
         };
-        for slot in self.slots.iter().filter(|slot| slot.gpu.uuid == uuid) {
+        for slot in self.slots.iter().filter(|slot| slot.gpu.is_of(uuid)) {
             slot.give_up(&why);
         }
     }

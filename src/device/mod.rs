@@ -27,6 +27,8 @@ pub use self::{
     pinned_pool::{HostSlab, PinnedPool},
 };
 
+use crate::telemetry::nvml::{MigDevice, mig_devices};
+
 /// Where an instance runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Device {
@@ -52,6 +54,9 @@ pub struct Inventory {
     pub cpu_count: usize,
     /// CUDA devices, in the order of their ordinals. Empty without a driver.
     pub gpus: Vec<Gpu>,
+    /// Parts of GPUs that are divided (MIG), in use by this process or not. CUDA shows a process only
+    /// those that it may use, and those are among `gpus` too.
+    pub mig_devices: Vec<MigDevice>,
     /// Why there are no CUDA devices, in one line; `None` if there are.
     pub no_gpu_reason: Option<String>,
 }
@@ -71,17 +76,35 @@ pub struct Gpu {
     pub memory_byte_size: u64,
     /// The node of the host's memory that is nearest to it, where the system says so.
     pub numa_node: Option<u32>,
+    /// The UUID of the GPU of which it is a part, if it is one and that is known.
+    pub parent_uuid: Option<String>,
+}
+
+impl Gpu {
+    /// Whether it is that GPU, or a part of it.
+    pub fn is_of(&self, uuid: &str) -> bool {
+        self.uuid == uuid || self.parent_uuid.as_deref() == Some(uuid)
+    }
 }
 
 impl Inventory {
     /// Looks: opens the driver's library if there is one, and makes no context on any device.
     pub fn probe() -> Self {
-        let (gpus, no_gpu_reason) = match cuda::probe() {
+        let (mut gpus, no_gpu_reason) = match cuda::probe() {
             Ok(gpus) if gpus.is_empty() => (gpus, Some("the CUDA driver has no device".to_owned())),
             Ok(gpus) => (gpus, None),
             Err(reason) => (Vec::new(), Some(reason)),
         };
+        let mig_devices = match gpus.is_empty() {
+            true => Vec::new(),
+            false => mig_devices(),
+        };
+        for gpu in &mut gpus {
+            let part = mig_devices.iter().find(|part| part.uuid == gpu.uuid);
+            gpu.parent_uuid = part.map(|part| part.gpu_uuid.clone());
+        }
         Self {
+            mig_devices,
             cpu_count: thread::available_parallelism().map_or(1, NonZero::get),
             gpus,
             no_gpu_reason,

@@ -50,10 +50,12 @@ pub fn pretend(text: &str) -> Result<Inventory, String> {
         compute_capability: gpu.compute_capability,
         memory_byte_size: gpu.memory_byte_size,
         numa_node: gpu.numa_node,
+        parent_uuid: None,
     });
     Ok(Inventory {
         cpu_count: std::thread::available_parallelism().map_or(1, NonZero::get),
         gpus: gpus.collect(),
+        mig_devices: Vec::new(),
         no_gpu_reason: None,
     })
 }

@@ -281,10 +281,12 @@ fn inventory(memory: &[u64]) -> Inventory {
         compute_capability: (8, ordinal),
         memory_byte_size,
         numa_node: None,
+        parent_uuid: None,
     });
     Inventory {
         cpu_count: 1,
         gpus: gpus.collect(),
+        mig_devices: Vec::new(),
         no_gpu_reason: None,
     }
 }

@@ -113,6 +113,18 @@ fn tell(inventory: &Inventory) {
             "GPU found"
         );
     }
+    for part in &inventory.mig_devices {
+        let used = inventory.gpus.iter().find(|gpu| gpu.uuid == part.uuid);
+        tracing::info!(
+            uuid = %part.uuid,
+            gpu_uuid = %part.gpu_uuid,
+            gpu_slices = part.gpu_slices,
+            compute_slices = part.compute_slices,
+            memory_byte_size = part.memory_total_bytes,
+            ordinal = used.map(|gpu| gpu.ordinal),
+            "MIG device found; CUDA shows it to this process if it has an ordinal"
+        );
+    }
     if let Some(reason) = &inventory.no_gpu_reason {
         tracing::info!(reason, "no GPU found");
     }

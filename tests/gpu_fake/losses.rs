@@ -163,3 +163,25 @@ fn what_a_broken_device_does_not_finish_is_answered_all_the_same() {
     assert!(begun.elapsed() < Duration::from_secs(6), "two copies");
     server.stop();
 }
+
+#[test]
+fn a_part_of_a_gpu_shares_the_fate_of_the_whole() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    let group = "{ kind: KIND_GPU gpus: [ 1 ] }";
+    models.add("echo", &echo("echo", group, ""), &[1]);
+    let trigger = fake.trigger();
+    let faults = format!("1:xid-79-when={}", trigger.display());
+    let settings = [("FAKE_CUDA_FAULTS", &*faults), ("FAKE_CUDA_MIG", "1")];
+    let server = fake.start(models.path(), &[], &settings);
+    let mut connection = Connection::open(server.http).unwrap();
+    assert_eq!(ask(&mut connection, "echo", [1, 2, 3, 4]).0, 200);
+    // The event is told of the whole GPU, whose UUID is another.
+    fs::write(&trigger, "").unwrap();
+    wait_until("the loss", || {
+        ask(&mut connection, "echo", [1, 2, 3, 4]).0 == 503
+    });
+    let (_, text) = ask(&mut connection, "echo", [1, 2, 3, 4]);
+    assert!(text.contains("Xid 79"), "{text}");
+    server.stop();
+}

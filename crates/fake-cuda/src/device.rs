@@ -79,8 +79,16 @@ impl Device {
         format!("Fake GPU {}{part}", self.ordinal)
     }
 
-    /// The sixteen bytes of its UUID: `FAKECUDA` and the ordinal.
+    /// The sixteen bytes of the UUID by which the driver knows it: those of the GPU, or of its only part
+    /// if it is divided.
     pub(crate) fn uuid(&self) -> [u8; 16] {
+        let mut uuid = self.gpu_uuid();
+        uuid[8] = u8::from(self.is_mig);
+        uuid
+    }
+
+    /// Those of the whole GPU: `FAKECUDA` and the ordinal.
+    pub(crate) fn gpu_uuid(&self) -> [u8; 16] {
         let mut uuid = *b"FAKECUDA\0\0\0\0\0\0\0\0";
         uuid[15] = self.ordinal as u8;
         uuid

@@ -15,7 +15,7 @@
 //! | `FAKE_CUDA_DRIVER` | 13000 | the CUDA version that the driver says it has |
 //! | `FAKE_CUDA_INIT_ERROR` | 0 | what `cuInit` and `nvmlInit` answer |
 //! | `FAKE_CUDA_NUMA_NODES` | 0 | device *n* is nearest to node *n* modulo this; 0: not known |
-//! | `FAKE_CUDA_MIG` | | ordinals of devices that are parts of one (MIG), such as `0,3` |
+//! | `FAKE_CUDA_MIG` | | ordinals of GPUs that are divided (MIG), such as `0,3`: CUDA shows their only part |
 //! | `FAKE_CUDA_COPY_US` | 0 | how long each copy takes at least, in µs |
 //! | `FAKE_CUDA_COPY_MB_PER_S` | 0 | and how fast it is, in MiB/s; 0: as fast as this machine copies |
 //! | `FAKE_CUDA_KERNEL_US` | 0 | how long each kernel takes at least, in µs |

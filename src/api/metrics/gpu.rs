@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use crate::telemetry::{
     exposition::{Exposition, Kind},
-    nvml::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason},
+    nvml::{Clock, EccError, GpuSample, MigDevice, PcieDirection, ThrottleReason},
 };
 
 /// A gauge's name, its help, and where its value is.
@@ -50,6 +50,9 @@ const AMOUNTS: [Gauge<u64>; 4] = [
     ),
 ];
 
+/// The same for a part of a divided GPU.
+type MigGauge = (&'static str, &'static str, fn(&MigDevice) -> Option<u64>);
+
 pub(super) fn write(exposition: &mut Exposition, gpus: &[GpuSample]) {
     for (name, help, value) in RATES {
         plain(exposition, (name, Kind::Gauge, help), gpus, value);
@@ -61,6 +64,7 @@ pub(super) fn write(exposition: &mut Exposition, gpus: &[GpuSample]) {
     let family = ("nv_energy_consumption", Kind::Counter, energy);
     plain(exposition, family, gpus, |gpu| gpu.energy_joules);
     write_labelled(exposition, gpus);
+    write_mig(exposition, gpus);
 }
 
 fn write_labelled(exposition: &mut Exposition, gpus: &[GpuSample]) {
@@ -94,6 +98,45 @@ fn write_labelled(exposition: &mut Exposition, gpus: &[GpuSample]) {
             .map(|(xid, &count)| (xid.to_string(), count))
             .collect()
     });
+}
+
+/// Of each part of a divided GPU: how large it is, and its memory.
+fn write_mig(exposition: &mut Exposition, gpus: &[GpuSample]) {
+    let parts: Vec<_> = gpus.iter().flat_map(|gpu| &gpu.mig_devices).collect();
+    if parts.is_empty() {
+        return;
+    }
+    let families: [MigGauge; 4] = [
+        (
+            "despina_mig_gpu_slices",
+            "Slices of the GPU that the MIG device's GPU instance has",
+            |part| part.gpu_slices.map(u64::from),
+        ),
+        (
+            "despina_mig_compute_slices",
+            "Slices of these whose processors the MIG device's compute instance has",
+            |part| part.compute_slices.map(u64::from),
+        ),
+        (
+            "despina_mig_memory_total_bytes",
+            "Total memory of the MIG device, in bytes",
+            |part| part.memory_total_bytes,
+        ),
+        (
+            "despina_mig_memory_used_bytes",
+            "Used memory of the MIG device, in bytes",
+            |part| part.memory_used_bytes,
+        ),
+    ];
+    for (name, help, value) in families {
+        exposition.family(name, Kind::Gauge, help);
+        for part in &parts {
+            if let Some(value) = value(part) {
+                let labels = [("gpu_uuid", &*part.gpu_uuid), ("mig_uuid", &*part.uuid)];
+                exposition.series(name, &labels, value);
+            }
+        }
+    }
 }
 
 /// A family with one series a GPU.

@@ -141,6 +141,7 @@ fn gpu(ordinal: u32) -> Result<Gpu, String> {
         ),
         memory_byte_size: total_memory(device)?,
         numa_node: numa_node(device),
+        parent_uuid: None,
         name,
     })
 }

@@ -3,6 +3,7 @@
 //! The library is opened at run time. That it is not there, or does not know something, is never a
 //! reason to fail: what is not known is left out. Decides nothing about devices.
 
+mod mig;
 mod reading;
 mod sample;
 #[cfg(test)]
@@ -23,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use self::reading::Reader;
 pub use self::{
-    sample::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason},
+    mig::mig_devices,
+    sample::{Clock, EccError, GpuSample, MigDevice, PcieDirection, ThrottleReason},
     watch::{GpuWatch, Trouble, XidCounts},
 };
 

@@ -6,7 +6,7 @@ use nvml_wrapper::{
     Device, Nvml, bitmasks::device::ThrottleReasons, enum_wrappers::device as of, error::NvmlError,
 };
 
-use super::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason, XidCounts};
+use super::{Clock, EccError, GpuSample, PcieDirection, ThrottleReason, XidCounts, mig};
 
 /// Opens the library.
 ///
@@ -63,6 +63,7 @@ impl Remembered {
     fn sample(&mut self, device: &Device<'_>, uuid: String) -> GpuSample {
         let memory = device.memory_info().ok();
         let utilization = device.utilization_rates().ok();
+        let mig_devices = mig::parts(device, &uuid);
         GpuSample {
             uuid,
             utilization: utilization.map(|rates| f64::from(rates.gpu) / 100.0),
@@ -77,10 +78,8 @@ impl Remembered {
             ecc_errors: known(EccError::ALL, |error| ecc_errors(device, error)),
             pcie_bytes_per_second: known(PcieDirection::ALL, |to| pcie_traffic(device, to)),
             xid_errors: BTreeMap::new(),
-            mig_enabled: device
-                .mig_mode()
-                .ok()
-                .map(|mode| mode.current == MIG_ENABLED),
+            mig_enabled: mig::is_divided(device),
+            mig_devices,
         }
     }
 
@@ -91,9 +90,6 @@ impl Remembered {
         Some(now.saturating_sub(first) as f64 / 1000.0)
     }
 }
-
-/// `NVML_DEVICE_MIG_ENABLE`.
-const MIG_ENABLED: u32 = 1;
 
 fn watts(milliwatts: u32) -> f64 {
     f64::from(milliwatts) / 1000.0

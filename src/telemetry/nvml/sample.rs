@@ -33,6 +33,25 @@ pub struct GpuSample {
     pub xid_errors: BTreeMap<u64, u64>,
     /// Whether it is divided into instances.
     pub mig_enabled: Option<bool>,
+    /// The instances into which it is divided.
+    pub mig_devices: Vec<MigDevice>,
+}
+
+/// A part of a GPU that is a device of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MigDevice {
+    /// As the driver writes it: `MIG-…`.
+    pub uuid: String,
+    /// The GPU of which it is a part.
+    pub gpu_uuid: String,
+    /// How many of the GPU's slices its GPU instance has: shares of memory and of its engines.
+    pub gpu_slices: Option<u32>,
+    /// How many of these slices' processors its compute instance has.
+    pub compute_slices: Option<u32>,
+    /// Memory that it has, in bytes.
+    pub memory_total_bytes: Option<u64>,
+    /// Memory in use by anybody, in bytes.
+    pub memory_used_bytes: Option<u64>,
 }
 
 macro_rules! labelled {

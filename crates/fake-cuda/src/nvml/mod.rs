@@ -20,15 +20,27 @@ const NOT_FOUND: Code = Code(6);
 const INSUFFICIENT_SIZE: Code = Code(7);
 const GPU_IS_LOST: Code = Code(15);
 
-/// The device with that handle: its ordinal and one.
+/// Where handles of parts of GPUs begin: a part's is its GPU's, and this.
+const PART: Handle = 0x1000;
+
+/// The device with that handle, its ordinal and one, or with the handle of its part.
 fn device(handle: Handle) -> Result<&'static Device, Code> {
-    let device = handle
+    let device = (handle % PART)
         .checked_sub(1)
         .and_then(|ordinal| state().devices().get(ordinal))
+        .filter(|device| handle < PART || device.is_mig)
         .ok_or(INVALID_ARGUMENT)?;
     match device.is_reachable() {
         true => Ok(device),
         false => Err(GPU_IS_LOST),
+    }
+}
+
+/// The device with that handle, of a whole GPU.
+fn whole(handle: Handle) -> Result<&'static Device, Code> {
+    match handle < PART {
+        true => device(handle),
+        false => Err(INVALID_ARGUMENT),
     }
 }
 
@@ -41,15 +53,15 @@ fn text(out: &Out<c_char>, byte_size: c_uint, text: &str) -> Result<(), Code> {
         .map_err(|_| INSUFFICIENT_SIZE)
 }
 
-/// `GPU-46414b45-…`, of the bytes that the driver tells.
-fn uuid(device: &Device) -> String {
-    let hex: Vec<String> = device
-        .uuid()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+/// `GPU-46414b45-…` for a whole GPU, `MIG-46414b45-…` for a part, of the bytes that the driver tells.
+fn uuid(handle: Handle) -> Result<String, Code> {
+    let device = device(handle)?;
+    let (kind, bytes) = match handle < PART {
+        true => ("GPU", device.gpu_uuid()),
+        false => ("MIG", device.uuid()),
+    };
+    let hex = bytes.map(|byte| format!("{byte:02x}"));
     let part = |from: usize, to: usize| hex[from..to].concat();
-    let kind = if device.is_mig { "MIG" } else { "GPU" };
     let parts = [
         part(0, 4),
         part(4, 6),
@@ -57,7 +69,18 @@ fn uuid(device: &Device) -> String {
         part(8, 10),
         part(10, 16),
     ];
-    format!("{kind}-{}", parts.join("-"))
+    Ok(format!("{kind}-{}", parts.join("-")))
+}
+
+/// `nvmlDeviceAttributes_t`.
+#[repr(C)]
+pub struct Attributes {
+    multiprocessors: c_uint,
+    /// For copies, decoding, encoding, JPEG and optical flow.
+    shared_engines: [c_uint; 5],
+    gpu_slices: c_uint,
+    compute_slices: c_uint,
+    memory_megabytes: c_ulonglong,
 }
 
 /// `nvmlMemory_t`.
@@ -144,7 +167,9 @@ exported! {
 
     fn nvmlDeviceGetHandleByUUID(wanted: Text, handle: Out<Handle>) {
         let wanted = wanted.read()?;
-        handle.set(handle_of(state().devices().iter().find(|device| uuid(device) == wanted))?)
+        let handles = (1..=state().devices().len()).flat_map(|handle| [handle, PART + handle]);
+        let found = handles.into_iter().find(|&handle| uuid(handle).is_ok_and(|uuid| uuid == wanted));
+        handle.set(found.ok_or(NOT_FOUND)?)
     }
 
     fn nvmlDeviceGetHandleByPciBusId_v2(wanted: Text, handle: Out<Handle>) {
@@ -162,7 +187,7 @@ exported! {
     }
 
     fn nvmlDeviceGetUUID(handle: Handle, answer: Out<c_char>, byte_size: c_uint) {
-        text(&answer, byte_size, &uuid(device(handle)?))
+        text(&answer, byte_size, &uuid(handle)?)
     }
 
     fn nvmlDeviceGetPciInfo_v3(handle: Handle, info: Out<PciInfo>) {
@@ -271,9 +296,42 @@ exported! {
     }
 
     fn nvmlDeviceGetMigMode(handle: Handle, current: Out<c_uint>, pending: Out<c_uint>) {
-        let mode = c_uint::from(device(handle)?.is_mig);
+        let mode = c_uint::from(whole(handle)?.is_mig);
         current.set(mode)?;
         pending.set(mode)
+    }
+
+    fn nvmlDeviceGetMaxMigDeviceCount(handle: Handle, count: Out<c_uint>) {
+        count.set(if whole(handle)?.is_mig { 7 } else { 0 })
+    }
+
+    fn nvmlDeviceGetMigDeviceHandleByIndex(handle: Handle, index: c_uint, part: Out<Handle>) {
+        // One part, and not the first of those that there could be.
+        match whole(handle)?.is_mig && index == 2 {
+            true => part.set(PART + handle),
+            false => Err(NOT_FOUND),
+        }
+    }
+
+    fn nvmlDeviceGetDeviceHandleFromMigDeviceHandle(part: Handle, handle: Out<Handle>) {
+        device(part)?;
+        handle.set(part.checked_sub(PART).ok_or(INVALID_ARGUMENT)?)
+    }
+
+    fn nvmlDeviceIsMigDeviceHandle(handle: Handle, is_part: Out<c_uint>) {
+        device(handle)?;
+        is_part.set(c_uint::from(handle >= PART))
+    }
+
+    fn nvmlDeviceGetAttributes_v2(handle: Handle, attributes: Out<Attributes>) {
+        let device = device(handle)?;
+        attributes.set(Attributes {
+            multiprocessors: 16,
+            shared_engines: [1, 0, 0, 0, 0],
+            gpu_slices: 1,
+            compute_slices: 1,
+            memory_megabytes: device.memory_byte_size >> 20,
+        })
     }
 }
 
