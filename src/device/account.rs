@@ -99,6 +99,12 @@ impl Account {
         held.saturating_add(u64::try_from(pooled).unwrap_or(u64::MAX))
     }
 
+    /// Bytes that it holds now, for whatever purpose.
+    pub fn total_byte_size(&self) -> u64 {
+        let byte_sizes = Purpose::ALL.map(|purpose| self.byte_size(purpose));
+        byte_sizes.into_iter().fold(0, u64::saturating_add)
+    }
+
     /// For how long the device has computed for it.
     pub fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy_nanoseconds.load(Relaxed))

@@ -74,7 +74,7 @@ impl Loader {
     pub fn load(&self, request: &LoadRequest) -> Result<Arc<Model>> {
         let start = Instant::now();
         let mut prepared = self.prepare(request)?;
-        let reservation = self.place(request, &mut prepared)?;
+        let mut reservation = self.place(request, &mut prepared)?;
         let config = &prepared.config;
         let labels = labels::read(config, &request.model_folder)?;
         let statistics = Arc::new(Statistics::default());
@@ -86,6 +86,7 @@ impl Loader {
         })?;
         let scheduler = self.scheduler(config, &statistics);
         let mut engine = self.engine(request, &prepared, &scheduler, &statistics)?;
+        reservation.measure(engine.shares());
         engine.reservation = Some(reservation);
         Ok(Arc::new(Model {
             name: request.name.clone(),
@@ -305,6 +306,15 @@ impl Engine {
     /// What its instances take of devices.
     pub(super) fn accounts(&self) -> Vec<Arc<Account>> {
         [self.peers.accounts(), self.unused_peers.accounts()].concat()
+    }
+
+    /// How many bytes of which device each instance on one holds now.
+    fn shares(&self) -> Vec<(u32, u64)> {
+        let share = |account: &Arc<Account>| {
+            let ordinal = account.device().context().ordinal();
+            (ordinal, account.total_byte_size())
+        };
+        self.accounts().iter().map(share).collect()
     }
 
     /// Lets the instances finish what is queued, ends them, and frees what they hold.

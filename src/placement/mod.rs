@@ -36,6 +36,7 @@ pub struct Placer {
     spaces: Vec<Space>,
     /// Bytes by GPU.
     taken: Arc<Mutex<BTreeMap<u32, u64>>>,
+    measured: Arc<Mutex<Measured>>,
     affinities: BTreeMap<String, Affinity>,
 }
 
@@ -43,8 +44,19 @@ pub struct Placer {
 #[derive(Debug)]
 pub struct Reservation {
     taken: Arc<Mutex<BTreeMap<u32, u64>>>,
+    measured: Arc<Mutex<Measured>>,
+    /// What a measurement is remembered for; `None` where none is needed.
+    estimate: Option<Estimate>,
     shares: Vec<(u32, u64)>,
 }
+
+/// A model, its version and the estimate of what an instance takes: another estimate means other files.
+type Estimate = (String, u64, u64);
+/// What the largest instance took.
+type Measured = BTreeMap<Estimate, u64>;
+
+/// So many models are remembered.
+const MEASURED_LIMIT: usize = 4096;
 
 /// An instance that cannot be anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +101,7 @@ impl Placer {
         Ok(Self {
             spaces: spaces(inventory, config)?,
             taken: Arc::default(),
+            measured: Arc::default(),
             affinities: config.affinities()?,
         })
     }
@@ -105,7 +118,16 @@ impl Placer {
         footprint: Footprint,
         engine_fault: Option<&str>,
     ) -> Result<Reservation, Unplaced> {
-        let wishes = wishes(config, version, footprint.byte_size(), engine_fault);
+        let estimate = match footprint {
+            Footprint::Declared(_) => None,
+            Footprint::Estimated(byte_size) => Some((config.name.clone(), version, byte_size)),
+        };
+        let known = estimate.as_ref().and_then(|estimate| {
+            let measured = lock(&self.measured);
+            measured.get(estimate).copied()
+        });
+        let byte_size = known.unwrap_or(footprint.byte_size());
+        let wishes = wishes(config, version, byte_size, engine_fault);
         let mut taken = lock(&self.taken);
         let answers = plan(&with_taken(&self.spaces, &taken), &wishes);
         let names = instances(&config.instance_groups).map(|(name, ..)| name);
@@ -124,16 +146,15 @@ impl Placer {
                 Device::Cuda(ordinal) => Some((ordinal, wish.byte_size)),
             })
             .collect();
-        for &(ordinal, byte_size) in &shares {
-            let sum = taken.entry(ordinal).or_default();
-            *sum = sum.saturating_add(byte_size);
-        }
+        take(&mut taken, &shares);
         drop(taken);
         tell(config, version, &seats);
         self.tell_unknown_policies(config);
         groups::settle(config, &seats);
         Ok(Reservation {
             taken: Arc::clone(&self.taken),
+            measured: Arc::clone(&self.measured),
+            estimate,
             shares,
         })
     }
@@ -164,13 +185,49 @@ impl Placer {
     }
 }
 
+impl Reservation {
+    /// Replaces an estimate by what the instances took when they were loaded, as ordinals and bytes, one
+    /// for each instance on a GPU; the next load of the same files is planned with it. Does nothing if
+    /// that is not known of all of them, or the configuration says what they take.
+    pub fn measure(&mut self, shares: Vec<(u32, u64)>) {
+        let largest = shares.iter().map(|(_, byte_size)| *byte_size).max();
+        let (Some(largest), Some(estimate)) = (largest, &self.estimate) else {
+            return;
+        };
+        if shares.len() != self.shares.len() {
+            return;
+        }
+        let mut taken = lock(&self.taken);
+        give_back(&mut taken, &self.shares);
+        take(&mut taken, &shares);
+        drop(taken);
+        let mut measured = lock(&self.measured);
+        if measured.len() >= MEASURED_LIMIT {
+            measured.pop_first();
+        }
+        measured.insert(estimate.clone(), largest);
+        drop(measured);
+        self.shares = shares;
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut taken = lock(&self.taken);
-        for (ordinal, byte_size) in &self.shares {
-            if let Some(sum) = taken.get_mut(ordinal) {
-                *sum = sum.saturating_sub(*byte_size);
-            }
+        give_back(&mut lock(&self.taken), &self.shares);
+    }
+}
+
+fn take(taken: &mut BTreeMap<u32, u64>, shares: &[(u32, u64)]) {
+    for &(ordinal, byte_size) in shares {
+        let sum = taken.entry(ordinal).or_default();
+        *sum = sum.saturating_add(byte_size);
+    }
+}
+
+fn give_back(taken: &mut BTreeMap<u32, u64>, shares: &[(u32, u64)]) {
+    for (ordinal, byte_size) in shares {
+        if let Some(sum) = taken.get_mut(ordinal) {
+            *sum = sum.saturating_sub(*byte_size);
         }
     }
 }
@@ -200,8 +257,8 @@ fn with_taken(spaces: &[Space], taken: &BTreeMap<u32, u64>) -> Vec<Space> {
     spaces.iter().map(with).collect()
 }
 
-fn lock(taken: &Mutex<BTreeMap<u32, u64>>) -> MutexGuard<'_, BTreeMap<u32, u64>> {
-    taken.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `fraction` (from 0 to 1) of `byte_size`.

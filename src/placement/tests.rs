@@ -506,3 +506,33 @@ fn pretended_devices_are_counted_or_described() {
     }
     assert!(pretend("- memory: 5\n").is_err());
 }
+
+#[test]
+fn what_was_measured_replaces_an_estimate_and_plans_the_next_load() {
+    let placer = Placer::new(&inventory(&[GIB]), &Config::default()).unwrap();
+    let place = |version, footprint| {
+        let mut config = config(&[0], "instance_group { kind: KIND_GPU gpus: [ 0 ] }");
+        placer.place(&mut config, version, footprint, None)
+    };
+    let most = GIB / 4 * 3;
+    let mut first = place(1, Footprint::Estimated(1)).unwrap();
+    first.measure(vec![(0, most)]);
+    let refused = place(1, Footprint::Estimated(1)).unwrap_err().refusal;
+    assert!(
+        matches!(refused, Refusal::Full { needed, left, .. } if (needed, left) == (most, GIB - most))
+    );
+    // Other files, another version, or a size that the configuration says.
+    for (version, footprint) in [
+        (1, Footprint::Estimated(2)),
+        (2, Footprint::Estimated(1)),
+        (1, Footprint::Declared(1)),
+    ] {
+        drop(place(version, footprint).unwrap());
+    }
+    drop(first);
+    let mut again = place(1, Footprint::Estimated(1)).unwrap();
+    // What is not known of every instance is not taken for the truth.
+    again.measure(Vec::new());
+    again.measure(vec![(0, 1), (0, 1)]);
+    assert!(place(1, Footprint::Estimated(1)).is_err());
+}

@@ -109,3 +109,45 @@ fn five_hundred_loads_and_unloads_leave_nothing() {
     assert_eq!(ask(&mut connection, "stays", [5; 4]).0, 200);
     server.stop();
 }
+
+#[test]
+fn what_a_model_took_when_it_was_loaded_is_what_the_next_load_is_planned_with() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    // Nothing of what it takes can be seen in its files.
+    let hungry = "backend: 'simulated' max_batch_size: 0
+        input { name: 'IN' data_type: TYPE_INT32 dims: 4 }
+        output { name: 'OUT' data_type: TYPE_INT32 dims: 4 }
+        instance_group { kind: KIND_GPU gpus: [ 0 ] }
+        parameters { key: 'weights_byte_size' value: { string_value: '20000000' } }";
+    models.add("one", hungry, &[1]);
+    models.add("other", hungry, &[1]);
+    let flags = [
+        "--model-control-mode",
+        "explicit",
+        "--model-load-gpu-limit",
+        "0:0.5",
+    ];
+    let server = fake.start(models.path(), &flags, &[("FAKE_CUDA_MEMORY_MB", "64")]);
+    let control = |model: &str, act: &str| {
+        let path = format!("/v2/repository/models/{model}/{act}");
+        server.call("POST", &path, "{}")
+    };
+    // It is not known yet that both are more than the limit.
+    assert_eq!(control("one", "load").status, 200);
+    assert_eq!(control("other", "load").status, 200);
+    let held = |bytes: u64| {
+        let used = || fake.count(0, Counter::UsedBytes);
+        wait_until("an unload", || used() < bytes);
+    };
+    assert_eq!(control("other", "unload").status, 200);
+    held(40_000_000);
+    let refused = control("other", "load");
+    let words = "memory limit set for GPU 0 has exceeded";
+    assert!(refused.text().contains(words), "{}", refused.text());
+    assert_eq!(control("one", "unload").status, 200);
+    held(20_000_000);
+    // What is taken is given back a moment after the memory is.
+    wait_until("room", || control("other", "load").status == 200);
+    server.stop();
+}

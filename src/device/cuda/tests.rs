@@ -75,7 +75,7 @@ fn finds_devices_and_what_they_are() {
         assert_eq!((whole.ordinal, whole.compute_capability), (0, (9, 0)));
         assert_eq!(whole.memory_byte_size, 1 << 30);
         assert_eq!((whole.numa_node, part.numa_node), (Some(0), Some(1)));
-        assert_eq!(part.uuid, "MIG-46414b45-4355-4441-0000-000000000001");
+        assert_eq!(part.uuid, "MIG-46414b45-4355-4441-0100-000000000001");
     });
 }
 
