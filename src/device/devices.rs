@@ -121,6 +121,17 @@ impl Devices {
         }
     }
 
+    /// Ordinals of those that can no longer be used.
+    pub fn lost(&self) -> Vec<u32> {
+        let is_lost = |slot: &&Slot| {
+            let open = slot.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let in_use = open.as_ref().and_then(|device| device.lost());
+            slot.given_up.get().or(in_use).is_some()
+        };
+        let lost = self.slots.iter().filter(is_lost);
+        lost.map(|slot| slot.gpu.ordinal).collect()
+    }
+
     /// Those that were opened, in the order of their ordinals.
     pub fn opened(&self) -> Vec<Arc<OpenDevice>> {
         let open = |slot: &Slot| {

@@ -136,6 +136,7 @@ impl Loader {
         let version_folder = request.model_folder.join(request.version.to_string());
         let footprint = Footprint::of(config, &version_folder)?;
         let placer = &self.config.placer;
+        placer.leave_out(self.config.devices.lost());
         Ok(placer.place(config, request.version, footprint, engine_fault.as_deref())?)
     }
 

@@ -10,7 +10,7 @@ mod pretend;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -37,6 +37,8 @@ pub struct Placer {
     /// Bytes by GPU.
     taken: Arc<Mutex<BTreeMap<u32, u64>>>,
     measured: Arc<Mutex<Measured>>,
+    /// GPUs that are of no more use.
+    lost: Mutex<BTreeSet<u32>>,
     affinities: BTreeMap<String, Affinity>,
 }
 
@@ -102,8 +104,14 @@ impl Placer {
             spaces: spaces(inventory, config)?,
             taken: Arc::default(),
             measured: Arc::default(),
+            lost: Mutex::default(),
             affinities: config.affinities()?,
         })
+    }
+
+    /// Puts nothing more on these GPUs.
+    pub fn leave_out(&self, ordinals: impl IntoIterator<Item = u32>) {
+        lock(&self.lost).extend(ordinals);
     }
 
     /// Decides where the model's instances run, writes it into the configuration, and takes what
@@ -129,13 +137,25 @@ impl Placer {
         let byte_size = known.unwrap_or(footprint.byte_size());
         let wishes = wishes(config, version, byte_size, engine_fault);
         let mut taken = lock(&self.taken);
-        let answers = plan(&with_taken(&self.spaces, &taken), &wishes);
+        let lost = lock(&self.lost).clone();
+        let mut spaces = with_taken(&self.spaces, &taken);
+        spaces.retain(|space| !lost.contains(&space.ordinal));
+        let answers = plan(&spaces, &wishes);
         let names = instances(&config.instance_groups).map(|(name, ..)| name);
         let mut seats = Vec::new();
         for (instance, answer) in names.zip(answers) {
             match answer {
-                Ok(seat) => seats.push(seat),
-                Err(refusal) => return Err(Unplaced { instance, refusal }),
+                Ok(Seat { device, why }) => seats.push(Seat {
+                    device,
+                    why: match why {
+                        Why::Instead(refusal) => Why::Instead(refusal.or_lost(&lost)),
+                        why => why,
+                    },
+                }),
+                Err(refusal) => {
+                    let refusal = refusal.or_lost(&lost);
+                    return Err(Unplaced { instance, refusal });
+                }
             }
         }
         let shares: Vec<_> = seats

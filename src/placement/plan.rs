@@ -6,7 +6,12 @@
 //! follow, the larger first, each on the GPU with the fewest replicas of its model, and among those
 //! on the one with most room.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use crate::{device::Device, model_config::Fallback};
 
@@ -74,6 +79,8 @@ pub enum Why {
 pub enum Refusal {
     /// There is no such GPU.
     Absent(u32),
+    /// That GPU can no longer be used.
+    Lost(u32),
     /// The GPU has no room.
     Full {
         /// Its ordinal.
@@ -94,6 +101,16 @@ pub enum Refusal {
     },
     /// The engine cannot use GPUs here.
     Engine(Arc<str>),
+}
+
+impl Refusal {
+    /// The same, but of a GPU that is one of the lost it says so.
+    pub(super) fn or_lost(self, lost: &BTreeSet<u32>) -> Self {
+        match self {
+            Self::Absent(ordinal) if lost.contains(&ordinal) => Self::Lost(ordinal),
+            refusal => refusal,
+        }
+    }
 }
 
 /// Finds each wish a seat, in the wishes' order, or says why there is none.
@@ -246,6 +263,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent(ordinal) => write!(f, "GPU {ordinal} is not there"),
+            Self::Lost(ordinal) => write!(f, "GPU {ordinal} was lost"),
             Self::Full {
                 ordinal,
                 needed,

@@ -198,6 +198,7 @@ proptest! {
                     prop_assert!(spaces.iter().all(|space| space.ordinal != *ordinal));
                 }
                 Err(Refusal::Engine(_)) => prop_assert!(wish.engine_fault.is_some()),
+                Err(Refusal::Lost(_)) => prop_assert!(false, "a plan knows of no loss"),
             }
         }
     }

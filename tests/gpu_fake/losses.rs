@@ -185,3 +185,35 @@ fn a_part_of_a_gpu_shares_the_fate_of_the_whole() {
     assert!(text.contains("Xid 79"), "{text}");
     server.stop();
 }
+
+#[test]
+fn what_is_loaded_after_a_loss_goes_elsewhere_if_it_may() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    let group = "{ kind: KIND_GPU gpus: [ 0 ] }";
+    models.add("first", &echo("first", group, ""), &[1]);
+    let fallback = "parameters { key: 'device_fallback' value: { string_value: 'any' } }";
+    models.add("moves", &echo("moves", group, fallback), &[1]);
+    models.add("stays", &echo("stays", group, ""), &[1]);
+    let trigger = fake.trigger();
+    let faults = format!("0:xid-79-when={}", trigger.display());
+    let settings = [("FAKE_CUDA_FAULTS", &*faults)];
+    let flags = ["--model-control-mode", "explicit", "--load-model", "first"];
+    let server = fake.start(models.path(), &flags, &settings);
+    fs::write(&trigger, "").unwrap();
+    wait_until("the loss", || {
+        metric(&server, "despina_gpu_lost", 0).as_deref() == Some("1")
+    });
+    let load =
+        |model: &str| server.call("POST", &format!("/v2/repository/models/{model}/load"), "{}");
+    assert_eq!(load("moves").status, 200);
+    let mut connection = Connection::open(server.http).unwrap();
+    assert_eq!(ask(&mut connection, "moves", [1, 2, 3, 4]).0, 200);
+    let refused = load("stays");
+    assert!(
+        refused.text().contains("GPU 0 was lost"),
+        "{}",
+        refused.text()
+    );
+    server.stop();
+}
