@@ -5,6 +5,7 @@ mod batch;
 mod decoupled;
 mod graphs;
 pub mod identity;
+pub mod image_preprocess;
 mod on_device;
 pub mod onnxruntime;
 mod parameters;

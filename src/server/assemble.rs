@@ -8,8 +8,8 @@ use crate::{
     admission::{Budget, Gate},
     api::{Api, HeaderRules, Interior, Readiness, http},
     backend::{
-        BackendRegistry, identity::Identity, onnxruntime::OnnxRuntime, repeat::Repeat,
-        simulated::Simulated,
+        BackendRegistry, identity::Identity, image_preprocess::ImagePreprocess,
+        onnxruntime::OnnxRuntime, repeat::Repeat, simulated::Simulated,
     },
     config::Config,
     device::{Devices, Inventory},
@@ -147,6 +147,7 @@ fn loader(config: &Config, inventory: &Inventory, devices: &Arc<Devices>) -> Res
 pub(super) fn backends(config: &Config, inventory: &Inventory) -> BackendRegistry {
     BackendRegistry::default()
         .with(Arc::new(Identity))
+        .with(Arc::new(ImagePreprocess))
         .with(Arc::new(Simulated))
         .with(Arc::new(Repeat))
         .with(OnnxRuntime::new(

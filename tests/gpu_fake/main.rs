@@ -8,6 +8,7 @@ mod common;
 
 mod batches;
 mod graphs;
+mod images;
 mod losses;
 mod memory;
 mod shared_memory;
