@@ -5,28 +5,21 @@
 
 mod common;
 
-use std::{path::Path, process::Command};
-
-use common::{Repository, Server, python};
+use common::{Repository, Server, run_module};
 
 /// Runs a module against a server of these models, started with these flags.
 fn conforms(module: &str, repository: &Repository, flags: &[&str]) {
     let server = Server::start(repository.path(), flags);
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
-    let output = Command::new(python().interpreter)
-        .args(["-B", "-X", "faulthandler", "-m", "unittest", module])
-        .current_dir(scripts)
-        .env("DESPINA_HTTP", server.http.to_string())
-        .env("DESPINA_GRPC", server.grpc.to_string())
-        .env("DESPINA_METRICS", server.metrics.to_string())
-        .env("DESPINA_REPOSITORY", repository.path())
-        .output()
-        .expect("start Python");
-    assert!(
-        output.status.success(),
-        "{module} failed:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
+    let folder = repository.path().to_str().expect("UTF-8");
+    let doors = [server.http, server.grpc, server.metrics].map(|address| address.to_string());
+    run_module(
+        module,
+        &[
+            ("DESPINA_HTTP", &doors[0]),
+            ("DESPINA_GRPC", &doors[1]),
+            ("DESPINA_METRICS", &doors[2]),
+            ("DESPINA_REPOSITORY", folder),
+        ],
     );
     server.stop();
 }

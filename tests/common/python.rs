@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use super::once;
@@ -44,6 +44,16 @@ fn make_environment(folder: &Path) {
     run(Command::new(environment.join("bin/python"))
         .args(["-m", "pip", "install", "--quiet", "--requirement"])
         .arg(scripts().join("requirements.txt")));
+}
+
+/// Runs a module of `tests/python` with these variables in its environment; fails with what it wrote
+/// unless all of its tests pass.
+pub fn run_module(module: &str, variables: &[(&str, &str)]) {
+    run(Command::new(python().interpreter)
+        .args(["-B", "-X", "faulthandler", "-m", "unittest", module])
+        .current_dir(scripts())
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null()));
 }
 
 /// Runs a command; fails with all that it wrote unless it succeeds; returns its standard output.

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use crate::{
-    common::{PATIENCE, Server, wait_until},
-    rig::{Files, INFER, ask_as, new_key, repository, run_python},
+    common::{PATIENCE, Server, run_module, wait_until},
+    rig::{Files, INFER, ask_as, new_key, repository},
 };
 
 const POLICY: &str = "
@@ -104,7 +104,7 @@ fn tritonclient_sends_keys_over_both_protocols() {
     let (key, entry) = new_key("ursula", &[]);
     let keys = files.write("keys.yaml", &format!("keys:\n{entry}"));
     let server = Server::start_plain(repository.path(), &["--auth-keys", &keys]);
-    run_python(
+    run_module(
         "test_auth",
         &[
             ("DESPINA_HTTP", &server.http.to_string()),

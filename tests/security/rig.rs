@@ -1,15 +1,10 @@
 //! What the tests of this folder share: a server with one model, files with secrets, clients.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
-use crate::common::{Answer, Connection, Repository, identity_config, python};
+use crate::common::{Answer, Connection, Repository, identity_config};
 
 /// A folder for the files of a test.
 pub struct Files(TempDir);
@@ -72,22 +67,4 @@ pub fn ask_as(key: &str, address: SocketAddr, path: &str, body: &str) -> Answer 
     let headers = [("Authorization", bearer.as_str())];
     let headers = if key.is_empty() { &[][..] } else { &headers };
     ask(address, path, headers, body)
-}
-
-/// Runs a module of `tests/python` with these variables in its environment.
-pub fn run_python(module: &str, variables: &[(&str, &str)]) {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
-    let output = Command::new(python().interpreter)
-        .args(["-B", "-X", "faulthandler", "-m", "unittest", module])
-        .current_dir(scripts)
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .expect("start Python");
-    assert!(
-        output.status.success(),
-        "{module} failed:\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
 }

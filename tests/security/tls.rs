@@ -19,8 +19,8 @@ use rustls::{
 };
 
 use crate::{
-    common::{PATIENCE, Server, wait_until},
-    rig::{Files, new_key, repository, run_python},
+    common::{PATIENCE, Server, run_module, wait_until},
+    rig::{Files, new_key, repository},
 };
 
 /// Who issues certificates.
@@ -136,7 +136,7 @@ fn tritonclient_speaks_tls_over_both_protocols() {
         params.not_after = date_time_ymd(2020, 1, 1);
     });
     let late = serve(&Files::new(), &expired, &[]);
-    run_python(
+    run_module(
         "test_tls",
         &[
             ("DESPINA_HTTP", &server.http.to_string()),
@@ -212,7 +212,7 @@ fn clients_are_known_by_their_certificates() {
     for refused in [None, Some(&expired), Some(&stranger)] {
         assert!(status(refused).is_err());
     }
-    run_python(
+    run_module(
         "test_mutual_tls",
         &[
             ("DESPINA_GRPC", &server.grpc.to_string()),
