@@ -72,8 +72,10 @@ impl Charge {
     /// # Errors
     /// `ResourceExhausted`, reason [`NO_ROOM`], if they do not fit; what is held stays held.
     pub fn grow(&mut self, byte_size: usize) -> Result<()> {
-        self.budget.take(byte_size)?;
-        self.held += byte_size;
+        if byte_size > 0 {
+            self.budget.take(byte_size)?;
+            self.held += byte_size;
+        }
         Ok(())
     }
 

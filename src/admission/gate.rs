@@ -10,7 +10,7 @@ use std::{
 use http::{HeaderMap, HeaderName};
 
 use super::{
-    auth::{self, AuthError, Authorities, credential},
+    auth::{self, AuthError, Authorities, FetchedKeys, KeyFetches, credential},
     identity::Identity,
     limits::Limits,
     policy::Refusal,
@@ -31,6 +31,8 @@ pub struct Gate {
 
 struct Guard {
     authorities: Arc<Followed<Authorities>>,
+    /// Keys that are in no file.
+    fetched: Option<Arc<FetchedKeys>>,
     /// The header field that may carry a credential beside `authorization`.
     header: Option<HeaderName>,
     credential_byte_size: usize,
@@ -69,13 +71,15 @@ impl Gate {
             return Ok(Self::open());
         }
         let header = config.header.as_deref().map(header_name).transpose()?;
-        let settings = config.clone();
+        let (settings, fetched) = (config.clone(), auth::fetched(config)?);
+        let keys = fetched.clone();
         let authorities = Followed::new("keys and policy", config.files(), move || {
-            Authorities::read(&settings)
+            Authorities::read(&settings, keys.as_deref())
         })?;
         Ok(Self {
             guard: Some(Guard {
                 authorities: Arc::new(authorities),
+                fetched,
                 header,
                 credential_byte_size: limits.credential_byte_size,
                 accounts: Accounts::default(),
@@ -92,6 +96,7 @@ impl Gate {
         Self {
             guard: authorities.ok().map(|authorities| Guard {
                 authorities,
+                fetched: None,
                 header: None,
                 credential_byte_size: 0,
                 accounts: Accounts::default(),
@@ -109,6 +114,18 @@ impl Gate {
     pub fn followed(&self) -> Option<Arc<dyn Follow>> {
         let guard = self.guard.as_ref()?;
         Some(Arc::clone(&guard.authorities) as Arc<dyn Follow>)
+    }
+
+    /// What has to be fetched again every now and then. Looking takes as long as the network does.
+    pub fn fetched(&self) -> Option<Arc<dyn Follow>> {
+        let fetched = self.guard.as_ref()?.fetched.as_ref()?;
+        Some(Arc::clone(fetched) as Arc<dyn Follow>)
+    }
+
+    /// How often keys were fetched, if they are.
+    pub fn key_fetches(&self) -> Option<KeyFetches> {
+        let fetched = self.guard.as_ref()?.fetched.as_ref()?;
+        Some(fetched.fetches())
     }
 
     /// Who a call with these header fields says it comes from; `None` if it says nothing, or if the

@@ -18,6 +18,8 @@ pub struct Limits {
     pub decompressed_byte_size: usize,
     /// How many times as large as before a request may become by decompression, beyond 1 MiB.
     pub decompression_ratio: usize,
+    /// Bodies that are compressed or decompressed at the same time; further ones wait.
+    pub compressions: usize,
     /// Bytes of the JSON part of an HTTP request (Triton's `--http-max-input-size`).
     pub json_byte_size: usize,
     /// Nesting of JSON arrays and objects.
@@ -42,6 +44,10 @@ pub struct Limits {
     pub connections: usize,
     /// Streams (requests in flight) on one HTTP/2 connection.
     pub streams_per_connection: u32,
+    /// Requests on one connection, after which it is closed in order.
+    pub requests_per_connection: usize,
+    /// Requests that one `ModelStreamInfer` stream may carry from its beginning to its end.
+    pub messages_per_stream: usize,
     /// Requests in flight on one `ModelStreamInfer` stream; with more, it is not read.
     pub requests_per_stream: usize,
     /// Bytes of the requests in flight on one `ModelStreamInfer` stream; with more, it is not read.
@@ -75,6 +81,7 @@ impl Default for Limits {
             small_chunks_per_body: 65536,
             decompressed_byte_size: 64 << 20,
             decompression_ratio: 256,
+            compressions: 4,
             json_byte_size: 64 << 20,
             json_depth: 100,
             header_byte_size: 64 << 10,
@@ -87,6 +94,8 @@ impl Default for Limits {
             text_byte_size: 64 << 10,
             connections: 16384,
             streams_per_connection: 1024,
+            requests_per_connection: 1_000_000_000,
+            messages_per_stream: 1_000_000_000,
             requests_per_stream: 1024,
             stream_byte_size: 1 << 30,
             unread_responses: 256,

@@ -25,6 +25,9 @@ use crate::{
     trace::Tracing,
 };
 
+/// Why an act was refused that another listener is for ([`Error::reason`]).
+pub(super) const ELSEWHERE: &str = "management_listener";
+
 /// The rooms that lie behind the gate. Opaque to the doors.
 #[derive(Debug)]
 pub struct Interior {
@@ -82,6 +85,8 @@ pub(super) struct Caller {
     api: Arc<Api>,
     identity: Identity,
     entrance: Entrance,
+    /// Whether it came to a listener for management.
+    at_management: bool,
     fields: Fields,
 }
 
@@ -99,7 +104,16 @@ impl Caller {
             api,
             identity,
             entrance,
+            at_management: false,
             fields: Fields::default(),
+        }
+    }
+
+    /// The same, at a listener for management or not.
+    pub(super) fn at_management(self, at_management: bool) -> Self {
+        Self {
+            at_management,
+            ..self
         }
     }
 
@@ -143,6 +157,22 @@ impl Caller {
         rules.map_or(Ok(()), |rules| rules.check(verb, &self.fields))
     }
 
+    /// # Errors
+    /// `Unimplemented` for an act of management where there is a listener for those, and the caller
+    /// came to another.
+    fn refuse_elsewhere(&self, verb: Verb) -> Result<()> {
+        if self.at_management || !self.api.has_management || !verb.is_management() {
+            return Ok(());
+        }
+        Err(Error::unimplemented(
+            ELSEWHERE,
+            format!(
+                "'{verb}' is answered by the management listener only (see \
+                 --management-http-port and --management-grpc-port)"
+            ),
+        ))
+    }
+
     /// Who it is.
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
@@ -152,8 +182,10 @@ impl Caller {
     /// that the caller may see.
     ///
     /// # Errors
-    /// As [`crate::admission::Gate::admit`] and [`HeaderRules::check`].
+    /// As [`crate::admission::Gate::admit`] and [`HeaderRules::check`]; `Unimplemented` for an act of
+    /// management where another listener is for those.
     pub(super) fn admit<'a>(&'a self, verb: Verb, model: &'a str) -> Result<Admitted<'a>> {
+        self.refuse_elsewhere(verb)?;
         self.refuse_locked(verb)?;
         let permit = self.api.gate.admit(&self.identity, verb, model)?;
         Ok(Admitted {
@@ -168,8 +200,14 @@ impl Caller {
     /// and it is known which model that names.
     ///
     /// # Errors
-    /// As [`crate::admission::Gate::check`].
+    /// As [`Caller::admit`], but for quotas.
     pub(super) fn check(&self, verb: Verb) -> Result<()> {
+        self.refuse_elsewhere(verb)?;
+        self.check_right(verb)
+    }
+
+    /// Whether it may do `verb` at all, at whichever listener.
+    fn check_right(&self, verb: Verb) -> Result<()> {
         self.refuse_locked(verb)?;
         self.api.gate.check(&self.identity, verb, "")
     }
@@ -365,7 +403,7 @@ impl Admitted<'_> {
     /// # Errors
     /// As [`crate::admission::Gate::check`].
     pub(super) fn regions(&self) -> Result<&Regions> {
-        self.caller.check(Verb::SharedMemory)?;
+        self.caller.check_right(Verb::SharedMemory)?;
         Ok(&self.caller.api.interior.regions)
     }
 

@@ -104,7 +104,8 @@ where
 }
 
 /// Appends `chunk`, growing by doubling but never past the announced length. What was announced is
-/// grown into faster: what is not written to takes no memory, and each growth is a copy.
+/// grown into faster: what is not written to takes no memory, and each growth is a copy; the last
+/// step is not a small one.
 pub(super) fn append(
     whole: &mut BytesMut,
     chunk: &[u8],
@@ -116,9 +117,10 @@ pub(super) fn append(
     if length > whole.capacity() {
         let factor = if announced.is_some() { 8 } else { 2 };
         let grown = whole.capacity().saturating_mul(factor);
-        let capacity = grown
-            .max(FIRST_RESERVATION)
-            .min(announced.unwrap_or(usize::MAX))
+        let grown = grown.max(FIRST_RESERVATION);
+        let capacity = announced
+            .filter(|&all| all / 2 <= grown)
+            .unwrap_or(grown)
             .max(length);
         whole.reserve(capacity - whole.len());
     }

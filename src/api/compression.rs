@@ -3,7 +3,7 @@
 //! bomb costs no more than the limit. Nothing here is on the way of a request that is not
 //! compressed.
 
-use std::{io::Read, str::FromStr};
+use std::{io::Read, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 pub(super) use flate2::Compression as Level;
@@ -13,7 +13,7 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
     body::Chunks,
@@ -74,9 +74,38 @@ impl FromStr for ResponseCompression {
     }
 }
 
+/// Places for bodies that are being compressed or decompressed. Who finds none waits, with nothing
+/// in memory but the body as it came.
+#[derive(Debug)]
+pub struct Places(Arc<Semaphore>);
+
+impl Places {
+    /// So many, and at least one.
+    pub fn new(count: usize) -> Self {
+        let count = count.clamp(1, Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(count)))
+    }
+
+    /// Does `work` beside the doors. Its place is taken until it is done, though nobody wait for it
+    /// any more.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let place = Arc::clone(&self.0).acquire_owned().await;
+        let place = place.map_err(|_| stopped())?;
+        let done = spawn_blocking(move || {
+            let done = work();
+            drop(place);
+            done
+        });
+        done.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
 /// A way to compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     /// `gzip`.
     Gzip,
     /// `deflate`, which is the zlib format.
@@ -113,11 +142,29 @@ impl Encoding {
         self,
         body: Bytes,
         limits: &Limits,
+        places: &Places,
         charge: &mut Charge,
     ) -> Result<Bytes> {
         let whole = Bounded::new(Bounds::new(body.len(), limits), charge.another());
-        let decompressed = spawn_blocking(move || self.inflate(&body, whole));
-        let whole = decompressed.await.unwrap_or_else(|_| Err(stopped()))?;
+        let whole = places.work(move || self.inflate(&body, whole)).await?;
+        charge.absorb(whole.charge);
+        Ok(whole.bytes.into())
+    }
+
+    /// As the doors decompress a request's body, but on this thread.
+    ///
+    /// # Errors
+    /// `ResourceExhausted` beyond the limits on decompressed bytes and on their ratio, and where
+    /// they do not fit what all requests may hold; `InvalidArgument` for a body that is not in this
+    /// encoding, not whole, or followed by something else.
+    pub fn decompress_here(
+        self,
+        body: &[u8],
+        limits: &Limits,
+        charge: &mut Charge,
+    ) -> Result<Bytes> {
+        let whole = Bounded::new(Bounds::new(body.len(), limits), charge.another());
+        let whole = self.inflate(body, whole)?;
         charge.absorb(whole.charge);
         Ok(whole.bytes.into())
     }
@@ -126,13 +173,16 @@ impl Encoding {
     ///
     /// # Errors
     /// `Internal` if that fails.
-    pub(super) async fn compress(self, body: Chunks, level: Level) -> Result<Bytes> {
+    pub(super) async fn compress(
+        self,
+        body: Chunks,
+        level: Level,
+        places: &Places,
+    ) -> Result<Bytes> {
         if usize::try_from(body.byte_size()).is_ok_and(|size| size <= INLINE_BYTE_SIZE) {
             return self.deflate(body, level);
         }
-        spawn_blocking(move || self.deflate(body, level))
-            .await
-            .unwrap_or_else(|_| Err(stopped()))
+        places.work(move || self.deflate(body, level)).await
     }
 
     fn inflate(self, body: &[u8], whole: Bounded) -> Result<Bounded> {
@@ -416,13 +466,46 @@ mod tests {
         for encoding in BOTH {
             let bytes = vec![7; INLINE_BYTE_SIZE + 1];
             let body = Chunks::new([Bytes::from(bytes.clone()), Bytes::from_static(b"x")]);
-            let sent = encoding.compress(body, Level::fast()).await.unwrap();
+            let places = Places::new(1);
+            let sent = encoding.compress(body, Level::fast(), &places).await;
             let mut charge = charge(usize::MAX);
             let limits = Limits::default();
-            let got = encoding.decompress(sent, &limits, &mut charge).await;
+            let got = encoding.decompress(sent.unwrap(), &limits, &places, &mut charge);
+            let got = got.await;
             let got = got.unwrap();
             assert_eq!(got, [&bytes[..], b"x"].concat());
         }
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_waits_until_there_is_one() {
+        let places = Arc::new(Places::new(2));
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let busy = |places: &Arc<Places>| {
+            let (places, held) = (Arc::clone(places), Arc::clone(&held));
+            let wait = move || {
+                drop(held.lock().map(|held| held.recv()));
+                Ok(())
+            };
+            tokio::spawn(async move { places.work(wait).await })
+        };
+        let first = busy(&places);
+        // One place of two is taken.
+        assert_eq!(places.work(|| Ok(7)).await.unwrap(), 7);
+        let second = busy(&places);
+        while places.0.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut third = std::pin::pin!(places.work(|| Ok(8)));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        // Who goes away does not make room: the work is still being done.
+        second.abort();
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        drop(hold);
+        assert_eq!(third.await.unwrap(), 8);
+        first.await.unwrap().unwrap();
     }
 
     proptest! {

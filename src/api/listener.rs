@@ -25,14 +25,14 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use super::{
     body::BoxError,
     tls::{Handshakes, Stream, Tls},
 };
-use crate::admission::Identity;
+use crate::admission::{Identity, Limits};
 
 /// How long to wait after a failed accept: the usual cause, no free file descriptor, takes time
 /// to pass.
@@ -48,12 +48,27 @@ const LINGER: Duration = Duration::from_millis(500);
 pub struct Port {
     listener: TcpListener,
     tls: Option<Tls>,
+    /// Whether it is for management too.
+    pub(super) is_for_management: bool,
 }
 
 impl Port {
     /// One whose connections are encrypted if there is a certificate.
     pub fn new(listener: TcpListener, tls: Option<Tls>) -> Self {
-        Self { listener, tls }
+        Self {
+            listener,
+            tls,
+            is_for_management: false,
+        }
+    }
+
+    /// The same, where management is answered even if it is nowhere else.
+    #[must_use]
+    pub fn for_management(self) -> Self {
+        Self {
+            is_for_management: true,
+            ..self
+        }
     }
 }
 
@@ -98,37 +113,59 @@ where
 pub(super) struct Ending {
     /// How their clients are told.
     pub(super) farewell: Farewell,
+    /// How long one may be open before its client says anything.
+    pub(super) silence_limit: Duration,
     /// How long one may be open without a request: idle, or with a head that never becomes whole.
     /// `None` for ever.
     pub(super) idle_limit: Option<Duration>,
+    /// How many there may be at the same time.
+    pub(super) connections: usize,
+    /// How many requests one may carry.
+    pub(super) requests: usize,
 }
 
-/// Serves every connection that comes in at `port`, at most `limit` at the same time, until
-/// `shutdown`; those that are too many are closed at once. Then accepts no more, lets
+impl Ending {
+    /// As `limits` say; idle connections are closed only if they are not asked by other means whether
+    /// their clients are still there.
+    pub(super) fn new(farewell: Farewell, limits: &Limits) -> Self {
+        let silence_limit = Duration::from_secs(limits.header_timeout_seconds.max(1));
+        Self {
+            farewell,
+            silence_limit,
+            idle_limit: (farewell == Farewell::Header).then_some(silence_limit),
+            connections: limits.connections,
+            requests: limits.requests_per_connection,
+        }
+    }
+}
+
+/// Serves every connection that comes in at `port` until `shutdown`; those that are too many are
+/// closed at once. Then accepts no more, lets
 /// requests in flight finish, closes idle connections, and returns when all are gone. `connect`
 /// makes a conversation of a connection and of who its client's certificate stands for; it counts
 /// its requests with what it is given.
 pub(super) async fn serve<C>(
     port: Port,
     ending: Ending,
-    limit: usize,
     shutdown: impl Future<Output = ()>,
-    connect: impl Fn(TokioIo<Stream>, InFlight, Identity) -> C,
+    connect: impl Fn(TokioIo<Stream>, InFlight, Identity) -> C + Send + Sync + 'static,
 ) where
     C: Conversation + Send + 'static,
 {
     let (stop, stopped) = watch::channel(());
-    let places = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+    let limit = ending.connections.clamp(1, Semaphore::MAX_PERMITS);
+    let (places, connect) = (Arc::new(Semaphore::new(limit)), Arc::new(connect));
     let begin = |stream: Stream, identity| {
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::debug!(limit, "too many connections, one is closed");
             return;
         };
-        let in_flight = InFlight::new(place);
-        let conversation = connect(TokioIo::new(stream), in_flight.clone(), identity);
-        tokio::spawn(converse(conversation, in_flight, ending, stopped.clone()));
+        let in_flight = InFlight::new(place, ending.requests);
+        let (connect, counted) = (Arc::clone(&connect), in_flight.clone());
+        let connect = move |stream| Box::pin(connect(TokioIo::new(stream), counted, identity));
+        tokio::spawn(receive(stream, connect, in_flight, ending, stopped.clone()));
     };
-    let Port { listener, tls } = port;
+    let Port { listener, tls, .. } = port;
     let mut handshakes = Handshakes::new(tls.as_ref());
     let mut shutdown = pin!(shutdown);
     loop {
@@ -175,21 +212,47 @@ fn disable_delay(stream: &TcpStream) {
     }
 }
 
-/// Serves one connection. `stopped` is held until the connection is gone.
+/// Serves one connection. Until its client says something, it has no buffers and no conversation.
+async fn receive<C>(
+    stream: Stream,
+    connect: impl FnOnce(Stream) -> Pin<Box<C>>,
+    in_flight: InFlight,
+    ending: Ending,
+    stopped: watch::Receiver<()>,
+) where
+    C: Conversation,
+{
+    let mut stop = stopped.clone();
+    let is_silent = tokio::select! {
+        biased;
+        () = stream.spoken_to() => false,
+        // What is on its way is still answered.
+        _ = stop.changed() => false,
+        () = tokio::time::sleep(ending.silence_limit) => true,
+    };
+    if !is_silent {
+        converse(connect(stream), in_flight, ending, stopped).await;
+    }
+}
+
+/// Serves a connection whose client speaks. `stopped` is held until the connection is gone.
 async fn converse<C>(
-    conversation: C,
+    mut conversation: Pin<Box<C>>,
     in_flight: InFlight,
     ending: Ending,
     mut stopped: watch::Receiver<()>,
 ) where
     C: Conversation,
 {
-    let mut conversation = pin!(conversation);
+    let farewell = ending.farewell;
     let ended = tokio::select! {
         biased;
         ended = conversation.as_mut() => ended,
-        _ = stopped.changed() => end(conversation, &in_flight, ending.farewell).await,
+        _ = stopped.changed() => end(conversation.as_mut(), &in_flight, farewell).await,
         () = in_flight.idle_for(ending.idle_limit) => Ok(()),
+        () = in_flight.0.spent.notified(), if farewell == Farewell::Frame => {
+            end(conversation.as_mut(), &in_flight, farewell).await
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
@@ -237,6 +300,10 @@ pub(super) struct InFlight(Arc<Counts>);
 struct Counts {
     begun: AtomicUsize,
     ended: AtomicUsize,
+    /// How many may begin.
+    most: usize,
+    /// Tells that they have.
+    spent: Notify,
     /// Whether answers say that the connection is closed after them.
     closing: AtomicBool,
     /// The connection's place among those that may be open.
@@ -244,9 +311,10 @@ struct Counts {
 }
 
 impl InFlight {
-    /// No request yet, on a connection that has this place.
-    fn new(place: OwnedSemaphorePermit) -> Self {
+    /// No request yet, and at most `most`, on a connection that has this place.
+    fn new(place: OwnedSemaphorePermit, most: usize) -> Self {
         Self(Arc::new(Counts {
+            most,
             _place: Some(place),
             ..Counts::default()
         }))
@@ -257,7 +325,10 @@ impl InFlight {
         self,
         respond: impl Future<Output = Response<B>>,
     ) -> Result<Response<Counted<B>>, Infallible> {
-        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        if self.0.begun.fetch_add(1, Ordering::Relaxed) + 1 >= self.0.most {
+            self.0.closing.store(true, Ordering::Relaxed);
+            self.0.spent.notify_one();
+        }
         let permit = Permit(self.0);
         let mut response = respond.await;
         if permit.0.closing.load(Ordering::Relaxed) {

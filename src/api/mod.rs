@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 use self::body::Patience;
 pub use self::{
     admit::Interior,
-    compression::ResponseCompression,
+    compression::{Encoding, Places, ResponseCompression},
     headers::{HeaderConfig, HeaderRules},
     listener::Port,
     probes::{ReadinessPolicy, ReadyModels},
@@ -52,10 +52,14 @@ pub struct Api {
     pub http_headers: HeaderRules,
     /// What gRPC metadata decide.
     pub grpc_headers: HeaderRules,
+    /// Whether management is answered at listeners of its own only ([`Port::for_management`]).
+    pub has_management: bool,
     /// Bounds on what clients may send.
     pub limits: Limits,
     /// The bytes that requests in flight share.
     pub budget: Arc<Budget>,
+    /// Places for bodies that are compressed or decompressed.
+    pub compressions: Places,
     /// The JSON of earlier requests, within the same bounds.
     pub json: http::Memo,
     /// How answers over gRPC are compressed.
@@ -163,8 +167,10 @@ pub(crate) mod tests {
             ),
             http_headers: HeaderRules::default(),
             grpc_headers: HeaderRules::default(),
+            has_management: false,
             limits: Limits::default(),
             budget: Arc::new(Budget::new(usize::MAX)),
+            compressions: Places::new(1),
             json: http::Memo::new(Limits::default()),
             grpc_compression: ResponseCompression::default(),
             readiness,

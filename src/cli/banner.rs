@@ -16,6 +16,9 @@ use crate::{
 /// A sample request with more elements would not fit a terminal.
 const MAX_SAMPLE_ELEMENTS: usize = 64;
 
+/// What follows the address of a gRPC door that is not the ordinary one.
+const GRPC: &str = " (gRPC)";
+
 /// The text, ending in a newline.
 pub(super) fn banner(server: &Server, started_in: Duration) -> String {
     let mut text = format!(
@@ -28,17 +31,20 @@ pub(super) fn banner(server: &Server, started_in: Duration) -> String {
         ("http", addresses.http, ""),
         ("grpc", addresses.grpc, ""),
         ("metrics", addresses.metrics, "/metrics"),
+        ("manage", addresses.management_http, ""),
+        ("manage", addresses.management_grpc, GRPC),
     ] {
         if let Some(Address {
             socket,
             is_encrypted,
         }) = address
         {
-            let scheme = match (name, is_encrypted) {
-                ("grpc", false) => "",
-                (_, false) => "http://",
-                ("grpc", true) => "tls://",
-                (_, true) => "https://",
+            let is_grpc = name == "grpc" || suffix == GRPC;
+            let scheme = match (is_grpc, is_encrypted) {
+                (true, false) => "",
+                (false, false) => "http://",
+                (true, true) => "tls://",
+                (false, true) => "https://",
             };
             push(
                 &mut text,

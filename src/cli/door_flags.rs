@@ -1,8 +1,13 @@
-//! The flags on what header fields decide.
+//! The flags on what header fields decide, and on listeners for management.
 
 use clap::Args;
 
-use crate::{admission::Lock, api::HeaderConfig, config::Config};
+use super::flags::set;
+use crate::{
+    admission::Lock,
+    api::HeaderConfig,
+    config::{Config, Door},
+};
 
 /// Flags; what is not given keeps what the file or the defaults say.
 #[derive(Args, Clone, Debug, Default)]
@@ -31,6 +36,39 @@ pub(super) struct DoorFlags {
         help_heading = "Header fields"
     )]
     grpc_restricted_protocol: Vec<Lock>,
+    /// Answer management (load, unload, shared-memory regions, trace and log settings) on this HTTP
+    /// port, and nowhere else; 0 for any free one.
+    #[arg(
+        long,
+        env = "DESPINA_MANAGEMENT_HTTP_PORT",
+        value_name = "PORT",
+        help_heading = "Front doors"
+    )]
+    management_http_port: Option<u16>,
+    /// Address of that port; 127.0.0.1 unless given, whatever --address says.
+    #[arg(
+        long,
+        env = "DESPINA_MANAGEMENT_HTTP_ADDRESS",
+        value_name = "ADDRESS",
+        help_heading = "Front doors"
+    )]
+    management_http_address: Option<String>,
+    /// The same for gRPC.
+    #[arg(
+        long,
+        env = "DESPINA_MANAGEMENT_GRPC_PORT",
+        value_name = "PORT",
+        help_heading = "Front doors"
+    )]
+    management_grpc_port: Option<u16>,
+    /// Address of that port.
+    #[arg(
+        long,
+        env = "DESPINA_MANAGEMENT_GRPC_ADDRESS",
+        value_name = "ADDRESS",
+        help_heading = "Front doors"
+    )]
+    management_grpc_address: Option<String>,
 }
 
 impl DoorFlags {
@@ -43,7 +81,18 @@ impl DoorFlags {
             &self.grpc_restricted_protocol,
         );
         lay(&mut config.grpc_headers, grpc);
+        let http = (self.management_http_port, &self.management_http_address);
+        open(&mut config.management_http, http);
+        let grpc = (self.management_grpc_port, &self.management_grpc_address);
+        open(&mut config.management_grpc, grpc);
     }
+}
+
+/// A port that is named is opened.
+fn open(door: &mut Door, (port, address): (Option<u16>, &Option<String>)) {
+    door.enabled |= port.is_some();
+    set(&mut door.port, port);
+    set(&mut door.address, address.clone());
 }
 
 fn lay(headers: &mut HeaderConfig, (pattern, locks): (&Option<String>, &Vec<Lock>)) {

@@ -34,6 +34,10 @@ pub struct Config {
     pub grpc: Door,
     /// The metrics page.
     pub metrics: Door,
+    /// An HTTP door that is for management too, which the others then are not.
+    pub management_http: Door,
+    /// The same over gRPC.
+    pub management_grpc: Door,
     /// Threads that read requests and write answers, for all doors; 0 for one for every two
     /// processors.
     pub front_door_threads: usize,
@@ -108,6 +112,8 @@ impl Default for Config {
             http: Door::on(8000),
             grpc: Door::on(8001),
             metrics: Door::on(8002),
+            management_http: Door::closed(8003),
+            management_grpc: Door::closed(8004),
             front_door_threads: 0,
             grpc_response_compression: ResponseCompression::default(),
             gpu_metrics: Default::default(),
@@ -158,6 +164,13 @@ impl Door {
             tls: tls::Config::default(),
         }
     }
+
+    fn closed(port: u16) -> Self {
+        Self {
+            enabled: false,
+            ..Self::on(port)
+        }
+    }
 }
 
 impl Default for Models {
@@ -203,6 +216,8 @@ impl Config {
             ("http", &self.http),
             ("grpc", &self.grpc),
             ("metrics", &self.metrics),
+            ("management_http", &self.management_http),
+            ("management_grpc", &self.management_grpc),
         ] {
             if door.enabled {
                 door.tls.check(name)?;

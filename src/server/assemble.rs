@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::{
     admission::{Budget, Gate},
-    api::{Api, HeaderRules, Interior, Readiness, http},
+    api::{Api, HeaderRules, Interior, Places, Readiness, http},
     backend::{
         BackendRegistry, identity::Identity, image_preprocess::ImagePreprocess,
         onnxruntime::OnnxRuntime, repeat::Repeat, simulated::Simulated,
@@ -76,8 +76,10 @@ pub fn assemble(config: &Config, logging: Arc<Logging>) -> Result<Rooms> {
             .map_err(|why| anyhow!("http_headers: {why}"))?,
         grpc_headers: HeaderRules::grpc(&config.grpc_headers)
             .map_err(|why| anyhow!("grpc_headers: {why}"))?,
+        has_management: config.management_http.enabled || config.management_grpc.enabled,
         limits: config.limits.clone(),
         budget: Arc::new(Budget::new(config.limits.in_flight_byte_size)),
+        compressions: Places::new(config.limits.compressions),
         json: http::Memo::new(config.limits.clone()),
         grpc_compression: config.grpc_response_compression,
         readiness: Arc::new(Readiness::default()),

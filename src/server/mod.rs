@@ -49,6 +49,8 @@ pub struct Server {
     exit_timeout: Duration,
     /// Reads keys, policy and certificates again when their files change.
     _follower: Follower,
+    /// Fetches keys again that are at a URL.
+    _fetcher: Follower,
 }
 
 impl Server {
@@ -73,17 +75,17 @@ impl Server {
         let followed = ports.followed.into_iter().chain(api.gate.followed());
         let follower = Follower::start(FOLLOW_INTERVAL, followed.collect())
             .context("no thread to follow files")?;
+        let fetcher = Follower::start(FOLLOW_INTERVAL, api.gate.fetched().into_iter().collect())
+            .context("no thread to fetch keys")?;
         let mut doors = Vec::new();
-        doors.extend(
-            ports
-                .http
-                .map(|port| tokio::spawn(http::serve(port, Arc::clone(api), raised(&draining)))),
-        );
-        doors.extend(
-            ports
-                .grpc
-                .map(|port| tokio::spawn(grpc::serve(port, Arc::clone(api), raised(&draining)))),
-        );
+        for port in [ports.http, ports.management_http].into_iter().flatten() {
+            let served = http::serve(port, Arc::clone(api), raised(&draining));
+            doors.push(tokio::spawn(served));
+        }
+        for port in [ports.grpc, ports.management_grpc].into_iter().flatten() {
+            let served = grpc::serve(port, Arc::clone(api), raised(&draining));
+            doors.push(tokio::spawn(served));
+        }
         let page = ports.metrics.map(|port| {
             let gpus = gpus.unwrap_or_default();
             let ended = raised(&ending);
@@ -99,6 +101,7 @@ impl Server {
             end,
             exit_timeout: config.exit_timeout(),
             _follower: follower,
+            _fetcher: fetcher,
         })
     }
 

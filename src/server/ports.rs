@@ -22,6 +22,8 @@ pub struct Addresses {
     pub http: Option<Address>,
     pub grpc: Option<Address>,
     pub metrics: Option<Address>,
+    pub management_http: Option<Address>,
+    pub management_grpc: Option<Address>,
 }
 
 /// Where one door listens.
@@ -38,6 +40,8 @@ pub(super) struct Ports {
     pub(super) http: Option<Port>,
     pub(super) grpc: Option<Port>,
     pub(super) metrics: Option<Port>,
+    pub(super) management_http: Option<Port>,
+    pub(super) management_grpc: Option<Port>,
     pub(super) addresses: Addresses,
     /// Certificates, which have to be read again when their files change.
     pub(super) followed: Vec<Arc<dyn Follow>>,
@@ -50,11 +54,13 @@ impl Ports {
     /// If a port is taken, or a certificate or key cannot be used.
     pub(super) async fn bind(config: &Config) -> Result<Self> {
         let mut followed = Vec::new();
-        let (mut ports, mut addresses) = ([const { None }; 3], [None; 3]);
+        let (mut ports, mut addresses) = ([const { None }; 5], [None; 5]);
         let doors = [
             ("http", &config.http, Protocol::Http1),
             ("grpc", &config.grpc, Protocol::Http2),
             ("metrics", &config.metrics, Protocol::Http1),
+            ("management_http", &config.management_http, Protocol::Http1),
+            ("management_grpc", &config.management_grpc, Protocol::Http2),
         ];
         for (index, (name, door, protocol)) in doors.into_iter().enumerate() {
             let Some((port, address, tls)) = bind(name, door, protocol, &config.limits).await?
@@ -70,16 +76,21 @@ impl Ports {
             followed.extend(tls);
             (ports[index], addresses[index]) = (Some(port), Some(address));
         }
-        let ([http, grpc, metrics], [at_http, at_grpc, at_metrics]) = (ports, addresses);
+        let [http, grpc, metrics, management_http, management_grpc] = ports;
+        let addresses = Addresses {
+            http: addresses[0],
+            grpc: addresses[1],
+            metrics: addresses[2],
+            management_http: addresses[3],
+            management_grpc: addresses[4],
+        };
         Ok(Self {
             http,
             grpc,
             metrics,
-            addresses: Addresses {
-                http: at_http,
-                grpc: at_grpc,
-                metrics: at_metrics,
-            },
+            management_http: management_http.map(Port::for_management),
+            management_grpc: management_grpc.map(Port::for_management),
+            addresses,
             followed,
         })
     }

@@ -113,6 +113,11 @@ impl Regions {
         }
     }
 
+    /// Takes `folder` for the one that POSIX shared memory is in.
+    pub fn in_folder(self, folder: PathBuf) -> Self {
+        Self { folder, ..self }
+    }
+
     /// Whether regions of this kind can be registered.
     pub fn offers(&self, kind: RegionKind) -> bool {
         self.enabled && (kind == RegionKind::System || self.cuda.is_some())

@@ -5,10 +5,7 @@ use crate::{error::ErrorKind, tensor::Buffer};
 
 /// Regions whose memory is in a folder of the test's own.
 fn regions(folder: &Path, limit: usize) -> Regions {
-    Regions {
-        folder: folder.into(),
-        ..Regions::new(&Config { enabled: true }, limit, None)
-    }
+    Regions::new(&Config { enabled: true }, limit, None).in_folder(folder.into())
 }
 
 fn reference(region: &str, offset: u64, byte_size: u64) -> Reference {

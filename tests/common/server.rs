@@ -26,6 +26,8 @@ pub struct Server {
     pub grpc: SocketAddr,
     /// Where metrics are.
     pub metrics: SocketAddr,
+    /// Where management is answered, over HTTP and over gRPC, if it has places of its own.
+    pub management: [Option<SocketAddr>; 2],
     child: Child,
     /// What the server has written to stderr so far.
     log: Log,
@@ -84,10 +86,11 @@ impl Server {
         let log = Log::default();
         let stderr = everything(child.stderr.take().expect("stderr"), Arc::clone(&log));
         match ready.recv_timeout(PATIENCE) {
-            Ok([http, grpc, metrics]) => Self {
+            Ok(([http, grpc, metrics], management)) => Self {
                 http,
                 grpc,
                 metrics,
+                management,
                 child,
                 log,
                 stderr,
@@ -180,23 +183,31 @@ pub fn allowed_cores(status: &Path) -> String {
     line.expect("Cpus_allowed_list").trim().to_owned()
 }
 
-/// Reads stdout to its end; sends the three addresses once all are known.
-fn ready_addresses(stdout: impl Read + Send + 'static) -> mpsc::Receiver<[SocketAddr; 3]> {
+type ReadyAddresses = ([SocketAddr; 3], [Option<SocketAddr>; 2]);
+
+/// Reads stdout to its end; sends the addresses when the list of models begins, which follows them.
+fn ready_addresses(stdout: impl Read + Send + 'static) -> mpsc::Receiver<ReadyAddresses> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let mut found = [None; 3];
+        let mut found = [None; 5];
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             let mut words = line.split_whitespace();
             let index = match words.next() {
                 Some("http") => 0,
                 Some("grpc") => 1,
                 Some("metrics") => 2,
+                Some("manage") if line.ends_with("(gRPC)") => 4,
+                Some("manage") => 3,
+                Some("models") => {
+                    let [http, grpc, metrics, management @ ..] = found;
+                    if let (Some(http), Some(grpc), Some(metrics)) = (http, grpc, metrics) {
+                        let _ = sender.send(([http, grpc, metrics], management));
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             found[index] = words.next().and_then(address);
-            if let [Some(http), Some(grpc), Some(metrics)] = found {
-                let _ = sender.send([http, grpc, metrics]);
-            }
         }
     });
     receiver

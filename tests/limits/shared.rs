@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use tonic::Code;
+use despina::proto::inference::InferTensorContents;
+use serde_json::json;
+use tonic::{Code, Status};
 
 use super::{
-    Connection, Limited, beyond, binary,
+    Connection, GrpcInferenceServiceClient, Limited, beyond, binary, changed,
     common::{PATIENCE, wait_until},
     message, post_binary, refused, within,
 };
@@ -76,6 +78,39 @@ fn answers_count_as_in_flight_until_they_are_read() {
     within(&post_binary(&limited, 49_000));
 }
 
+#[test]
+fn what_elements_become_counts_as_in_flight() {
+    let limited = Limited::new(&["in_flight_byte_size: 300000", "request_byte_size: 300000"]);
+    // 20 000 bytes of JSON, which may become four times as many.
+    let list = |count: usize| {
+        changed(|request| {
+            request["inputs"][0]["shape"] = json!([count]);
+            request["inputs"][0]["data"] = json!(vec![1; count]);
+            request["parameters"] = json!({"binary_data_output": true});
+        })
+    };
+    within(&limited.post("echo", &[], &list(10_000)));
+    let answer = limited.post("echo", &[], &list(40_000));
+    beyond(
+        &answer,
+        429,
+        "of the 300000 bytes that they may hold together",
+    );
+    // One byte on the wire becomes four in a list, which may have grown to twice its size, and one.
+    let typed = |count: usize| {
+        let mut message = message("echo", &["INPUT0"], count);
+        message.raw_input_contents.clear();
+        message.inputs[0].contents = Some(InferTensorContents {
+            uint_contents: vec![1; count],
+            ..Default::default()
+        });
+        limited.call(message)
+    };
+    typed(20_000).expect("within the limit");
+    let words = "of the 300000 bytes that they may hold together";
+    refused(typed(25_000), Code::ResourceExhausted, words);
+}
+
 /// A connection that the server has taken: it has answered on it.
 fn taken(address: SocketAddr) -> Option<Connection> {
     let mut connection = Connection::open(address).ok()?;
@@ -128,6 +163,99 @@ fn announced(address: SocketAddr, setting: u16) -> Option<u32> {
         let value = u32::from_be_bytes(value);
         (u16::from_be_bytes([high, low]) == setting).then_some(value)
     })
+}
+
+#[test]
+fn requests_of_a_connection() {
+    let limited = Limited::new(&["requests_per_connection: 3"]);
+    let mut connection = Connection::open(limited.server.http).expect("connect");
+    for request in 1..=3 {
+        let answer = connection.fetch("/v2/health/live").expect("an answer");
+        let closes = answer.header("connection") == Some("close");
+        assert_eq!((answer.status, closes), (200, request == 3));
+    }
+    assert!(connection.fetch("/v2/health/live").is_err());
+    // Over HTTP/2 the third is answered too, and then the connection ends.
+    limited.runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(limited.server.grpc).await;
+        let stream = hyper_util::rt::TokioIo::new(stream.expect("connect"));
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(
+                executor, stream,
+            )
+            .await
+            .expect("HTTP/2");
+        let ended = tokio::spawn(connection);
+        for _ in 0..3 {
+            let call = http::Request::post("http://d/inference.GRPCInferenceService/ServerLive")
+                .header("content-type", "application/grpc")
+                .body(http_body_util::Empty::new())
+                .expect("a request");
+            sender.ready().await.expect("open");
+            let answer = sender.send_request(call).await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+        }
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
+        ended
+            .expect("in time")
+            .expect("no panic")
+            .expect("in order");
+        assert!(sender.is_closed());
+    });
+}
+
+/// What became of so many requests on one stream: how many were answered, and how it ended.
+fn streamed(limited: &Limited, count: usize) -> (usize, Result<(), Status>) {
+    let requests = tonic::codegen::tokio_stream::iter(vec![message("echo", &["INPUT0"], 1); count]);
+    limited.runtime.block_on(async {
+        let channel = limited.connect().await.expect("connect");
+        let mut client = GrpcInferenceServiceClient::new(channel);
+        let call = client.model_stream_infer(requests).await;
+        let mut answers = call.expect("a stream").into_inner();
+        let mut answered = 0;
+        loop {
+            match answers.message().await {
+                Ok(Some(answer)) => {
+                    assert_eq!(answer.error_message, "");
+                    answered += 1;
+                }
+                Ok(None) => return (answered, Ok(())),
+                Err(status) => return (answered, Err(status)),
+            }
+        }
+    })
+}
+
+#[test]
+fn messages_of_a_stream() {
+    let limited = Limited::new(&["messages_per_stream: 5"]);
+    let (answered, ending) = streamed(&limited, 5);
+    assert_eq!(
+        (answered, ending.map_err(|status| status.code())),
+        (5, Ok(()))
+    );
+    let (answered, ending) = streamed(&limited, 6);
+    assert_eq!(answered, 5);
+    let words = "the stream has carried 5 requests, which is the limit; open another";
+    refused(ending, Code::ResourceExhausted, words);
+}
+
+/// A connection whose client says nothing is closed, at either door; so is one that says only a part
+/// of a head.
+#[test]
+fn silence() {
+    let limited = Limited::new(&["header_timeout_seconds: 1"]);
+    for (address, said) in [
+        (limited.server.http, ""),
+        (limited.server.grpc, ""),
+        (limited.server.http, "GET /v2"),
+    ] {
+        let mut silent = TcpStream::connect(address).expect("connect");
+        silent.write_all(said.as_bytes()).expect("send");
+        silent.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        assert_eq!(silent.read(&mut [0]).expect("its end"), 0, "{said:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod jwks_url;
 mod keys;
+mod management;
 mod rig;
 mod tls;
 mod tokens;

@@ -16,19 +16,20 @@ roles:
   user: { allow: [{ verbs: [infer] }] }
 ";
 
-struct Issuer(Ed25519KeyPair);
+/// Who signs tokens.
+pub struct Issuer(Ed25519KeyPair);
 
 impl Issuer {
-    fn new(seed: u8) -> Self {
+    pub fn new(seed: u8) -> Self {
         Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("key"))
     }
 
-    fn jwks(&self) -> String {
+    pub fn jwks(&self) -> String {
         let x = BASE64_URL_SAFE_NO_PAD.encode(self.0.public_key());
         json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x }] }).to_string()
     }
 
-    fn token(&self, change: impl FnOnce(&mut Value, &mut Value)) -> String {
+    pub fn token(&self, change: impl FnOnce(&mut Value, &mut Value)) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
         let mut header = json!({ "alg": "EdDSA", "kid": "1" });
         let mut claims = json!({

@@ -27,6 +27,12 @@ pub struct Config {
 pub struct JwtConfig {
     /// The file of the issuer's public keys, a JSON web key set.
     pub jwks: Option<PathBuf>,
+    /// A URL that has them instead of a file. Not encrypted only on this machine.
+    pub jwks_url: Option<String>,
+    /// The roots of that URL's server (PEM); the system's if not set.
+    pub jwks_roots: Option<PathBuf>,
+    /// Seconds after which they are fetched again.
+    pub jwks_refresh_seconds: u64,
     /// What a token's `iss` must be.
     pub issuer: Option<String>,
     /// What a token's `aud` must be or hold.
@@ -43,6 +49,9 @@ impl Default for JwtConfig {
     fn default() -> Self {
         Self {
             jwks: None,
+            jwks_url: None,
+            jwks_roots: None,
+            jwks_refresh_seconds: 300,
             issuer: None,
             audience: None,
             algorithms: vec![
@@ -60,7 +69,8 @@ impl Default for JwtConfig {
 impl Config {
     /// Whether calls have to be admitted at all.
     pub fn is_on(&self) -> bool {
-        self.keys.is_some() || self.policy.is_some() || self.jwt.jwks.is_some()
+        let has_tokens = self.jwt.jwks.is_some() || self.jwt.jwks_url.is_some();
+        self.keys.is_some() || self.policy.is_some() || has_tokens
     }
 
     /// Every file that it names.

@@ -1,19 +1,24 @@
-//! Who callers are: API keys, JSON web tokens and the policy, as their files say. Reads the files;
-//! what they say is checked in the files of this folder, which read nothing.
+//! Who callers are: API keys, JSON web tokens and the policy, as their files say, or what a URL has.
+//! Reads the files; what they say is checked in the files of this folder, of which only `fetch` reads
+//! anything.
 
 mod config;
 mod credentials;
+mod fetch;
 mod jwks;
+mod key_source;
 mod keys;
 mod token;
 
 use std::{fs, path::Path, sync::Arc, time::SystemTime};
 
+pub(super) use self::key_source::FetchedKeys;
 use self::keys::{KeyFile, KeyRing};
 pub use self::{
     config::{Config, JwtConfig},
     credentials::credential,
     jwks::{Algorithm, KeySet},
+    key_source::{KeyFetches, KeySource},
     keys::{LEAST_KEY_BYTE_SIZE, key_entry, new_key},
     token::{TokenError, TokenVerifier},
 };
@@ -51,20 +56,27 @@ pub(super) struct Authorities {
 }
 
 impl Authorities {
-    /// Reads the files.
+    /// Reads the files; `fetched` are the keys that are in none.
     ///
     /// # Errors
     /// If one of them cannot be read or makes no sense.
-    pub(super) fn read(config: &Config) -> Result<Self, AuthError> {
+    pub(super) fn read(config: &Config, fetched: Option<&FetchedKeys>) -> Result<Self, AuthError> {
         let keys = match &config.keys {
             None => KeyRing::default(),
             Some(path) => {
                 KeyRing::new(strict_yaml::read::<KeyFile>(path)?).map_err(content(path))?
             }
         };
-        let tokens = match &config.jwt.jwks {
-            None => None,
-            Some(path) => Some(verifier(config, path)?),
+        let tokens = match (&config.jwt.jwks, fetched) {
+            (None, None) => None,
+            (Some(path), None) => Some(verifier(config, path)?),
+            (None, Some(fetched)) => Some(fetched_verifier(config, fetched)?),
+            (Some(_), Some(_)) => {
+                return Err(AuthError::Content {
+                    place: "auth.jwt".to_owned(),
+                    reason: "jwks and jwks_url are both set: keys come from one of them".to_owned(),
+                });
+            }
         };
         let policy = match &config.policy {
             None => Policy::of_credentials(),
@@ -116,6 +128,25 @@ fn verifier(config: &Config, path: &Path) -> Result<TokenVerifier, AuthError> {
         TokenVerifier::new(&config.jwt, KeySet::from_json(&text)?)
     };
     read().map_err(content(path))
+}
+
+fn fetched_verifier(config: &Config, fetched: &FetchedKeys) -> Result<TokenVerifier, AuthError> {
+    TokenVerifier::new(&config.jwt, Arc::clone(fetched.keys())).map_err(|reason| {
+        AuthError::Content {
+            place: "auth.jwt.jwks_url".to_owned(),
+            reason,
+        }
+    })
+}
+
+/// Fetches the keys that are at a URL, if the settings name one.
+///
+/// # Errors
+/// If the settings make no sense.
+pub(super) fn fetched(config: &Config) -> Result<Option<Arc<FetchedKeys>>, AuthError> {
+    let url = config.jwt.jwks_url.as_deref();
+    let fetched = url.map(|url| FetchedKeys::start(url, &config.jwt));
+    Ok(fetched.transpose()?.map(Arc::new))
 }
 
 fn policy(path: &Path) -> Result<Policy, AuthError> {

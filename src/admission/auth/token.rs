@@ -2,16 +2,16 @@
 //! signature, and only then what the token claims. Nothing of a token is believed before its
 //! signature holds, but which key to try.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{
-    config::JwtConfig,
-    jwks::{Algorithm, KeySet},
-};
+use super::{config::JwtConfig, jwks::Algorithm, key_source::KeySource};
 use crate::admission::identity::Principal;
 
 /// Bytes of a subject.
@@ -20,7 +20,7 @@ const SUBJECT_BYTE_SIZE: usize = 256;
 /// Checks tokens.
 #[derive(Debug)]
 pub struct TokenVerifier {
-    keys: KeySet,
+    keys: Arc<KeySource>,
     issuer: String,
     audience: String,
     algorithms: Vec<Algorithm>,
@@ -93,7 +93,7 @@ impl TokenVerifier {
     ///
     /// # Errors
     /// One sentence, if `config` leaves out who the tokens must be from or for.
-    pub fn new(config: &JwtConfig, keys: KeySet) -> Result<Self, String> {
+    pub fn new(config: &JwtConfig, keys: impl Into<Arc<KeySource>>) -> Result<Self, String> {
         let required = |name: &str, value: &Option<String>| {
             value
                 .clone()
@@ -103,7 +103,7 @@ impl TokenVerifier {
                 })
         };
         Ok(Self {
-            keys,
+            keys: keys.into(),
             issuer: required("issuer", &config.issuer)?,
             audience: required("audience", &config.audience)?,
             algorithms: config.algorithms.clone(),
@@ -126,10 +126,11 @@ impl TokenVerifier {
         let algorithm = Algorithm::from_name(&header.alg)
             .filter(|algorithm| self.algorithms.contains(algorithm))
             .ok_or(TokenError::Algorithm)?;
-        let key = self
-            .keys
-            .find(header.kid.as_deref(), algorithm)
-            .ok_or(TokenError::UnknownKey)?;
+        let keys = self.keys.load();
+        let Some(key) = keys.find(header.kid.as_deref(), algorithm) else {
+            self.keys.miss();
+            return Err(TokenError::UnknownKey);
+        };
         let signature = BASE64_URL_SAFE_NO_PAD
             .decode(signature)
             .map_err(|_| TokenError::Malformed)?;

@@ -5,6 +5,7 @@ use ring::{
 use serde_json::json;
 
 use super::*;
+use crate::admission::auth::KeySet;
 
 const NOW: u64 = 1_800_000_000;
 

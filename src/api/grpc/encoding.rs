@@ -5,11 +5,11 @@ use hyper::HeaderMap;
 
 use super::unary::PREFIX_BYTE_SIZE;
 use crate::{
-    admission::{Charge, Limits},
+    admission::Charge,
     api::{
-        ResponseCompression,
+        Api, ResponseCompression,
         body::Chunks,
-        compression::{Encoding, Level},
+        compression::{Encoding, Level, Places},
         excerpt,
     },
     error::{Error, Result},
@@ -71,12 +71,15 @@ pub(super) async fn unpack(
     is_compressed: bool,
     message: Bytes,
     encoding: Option<Encoding>,
-    limits: &Limits,
+    api: &Api,
     charge: &mut Charge,
 ) -> Result<Bytes> {
     match encoding {
         _ if !is_compressed => Ok(message),
-        Some(encoding) => encoding.decompress(message, limits, charge).await,
+        Some(encoding) => {
+            let (limits, places) = (&api.limits, &api.compressions);
+            encoding.decompress(message, limits, places, charge).await
+        }
         None => Err(Error::invalid_argument(
             UNSUPPORTED,
             "the message is marked as compressed, but grpc-encoding names no encoding",
@@ -107,9 +110,13 @@ pub(super) fn wanted(
 ///
 /// # Errors
 /// `Internal` if it cannot be compressed.
-pub(super) async fn pack(chunks: Chunks, encoding: Encoding, level: Level) -> Result<Answer> {
+pub(super) async fn pack(
+    chunks: Chunks,
+    (encoding, level): (Encoding, Level),
+    places: &Places,
+) -> Result<Answer> {
     let compressed = encoding
-        .compress(chunks.skip(PREFIX_BYTE_SIZE), level)
+        .compress(chunks.skip(PREFIX_BYTE_SIZE), level, places)
         .await?;
     let length = u32::try_from(compressed.len())
         .map_err(|_| Error::internal("compression", "the compressed answer has 4 GiB or more"))?;
@@ -129,7 +136,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::{admission::Budget, error::ErrorKind};
+    use crate::{admission::Budget, api::tests::empty_api, error::ErrorKind};
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -168,19 +175,21 @@ mod tests {
             Bytes::from_static(b"\0\0\0\0\x06abc"),
             Bytes::from_static(b"def"),
         ]);
+        let api = empty_api();
         for encoding in [Encoding::Gzip, Encoding::Deflate] {
-            let answer = pack(chunks.share(), encoding, Level::fast()).await.unwrap();
+            let how = (encoding, Level::fast());
+            let answer = pack(chunks.share(), how, &api.compressions).await;
+            let answer = answer.unwrap();
             let mut sent = answer.chunks.collect().await.unwrap().to_bytes();
             let prefix = sent.split_to(PREFIX_BYTE_SIZE);
             assert_eq!(prefix[0], 1);
             assert_eq!(usize::from(prefix[4]), sent.len());
-            let limits = Limits::default();
             let mut charge = Arc::new(Budget::new(usize::MAX)).charge();
-            let message = unpack(true, sent.clone(), Some(encoding), &limits, &mut charge);
+            let message = unpack(true, sent.clone(), Some(encoding), &api, &mut charge);
             assert_eq!(message.await.unwrap(), "abcdef");
-            let untouched = unpack(false, sent.clone(), Some(encoding), &limits, &mut charge);
+            let untouched = unpack(false, sent.clone(), Some(encoding), &api, &mut charge);
             assert_eq!(untouched.await.unwrap(), sent);
-            let unnamed = unpack(true, sent, None, &limits, &mut charge).await;
+            let unnamed = unpack(true, sent, None, &api, &mut charge).await;
             assert_eq!(unnamed.unwrap_err().kind(), ErrorKind::InvalidArgument);
         }
     }

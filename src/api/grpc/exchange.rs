@@ -94,18 +94,17 @@ impl Exchange {
         mut charge: Charge,
     ) -> Beginning {
         Box::pin(async move {
-            let limits = &caller.limits;
             let mut watched = Watched::new(&trace::GRPC, &caller);
             let message = encoding::unpack(
                 is_compressed,
                 message,
                 encodings.requests,
-                limits,
+                &caller,
                 &mut charge,
             )
             .await?;
             let byte_size = message.len();
-            let message = decode(message, limits)?;
+            let message = decode(message, &caller.limits, &mut charge)?;
             let request = Heading {
                 id: message.id.clone(),
                 model: message.model_name.clone(),
@@ -145,8 +144,9 @@ impl Exchange {
             let answer = self.answers.next(&caller.limits).await;
             let last = answer.last;
             let mut reply = self.reply(answer, caller.limits.response_byte_size);
-            if let (Ok(Some(message)), Some((encoding, level))) = (&mut reply, self.packing) {
-                let packed = encoding::pack(std::mem::take(message), encoding, level).await;
+            if let (Ok(Some(message)), Some(packing)) = (&mut reply, self.packing) {
+                let message = std::mem::take(message);
+                let packed = encoding::pack(message, packing, &caller.compressions).await;
                 reply = packed.map(|packed| Some(packed.chunks));
             }
             reply = reply.and_then(|message| self.hold(message));

@@ -12,7 +12,7 @@ use crate::{
 
 /// What has arrived and is not yet taken.
 #[derive(Debug)]
-pub(super) struct Frames {
+pub struct Frames {
     /// The beginning of a message whose rest is still to come.
     partial: BytesMut,
     /// The last piece, as far as it is not taken.
@@ -26,7 +26,8 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(limit: usize, charge: Charge) -> Self {
+    /// No bytes yet; messages have at most `limit`.
+    pub fn new(limit: usize, charge: Charge) -> Self {
         Self {
             partial: BytesMut::new(),
             piece: Bytes::new(),
@@ -37,19 +38,19 @@ impl Frames {
     }
 
     /// Whether a message has arrived only in part, once [`Self::take`] returned `None`.
-    pub(super) fn is_partial(&self) -> bool {
+    pub fn is_partial(&self) -> bool {
         !self.partial.is_empty()
     }
 
     /// Takes a piece in. To be called when [`Self::take`] returned `None`.
-    pub(super) fn push(&mut self, piece: Bytes) {
+    pub fn push(&mut self, piece: Bytes) {
         self.piece_byte_size = piece.len();
         self.piece = piece;
     }
 
     /// What holds the message that was taken last; a message's charge that is not taken goes on to
     /// the next one.
-    pub(super) fn charge(&mut self) -> Charge {
+    pub fn charge(&mut self) -> Charge {
         let next = self.charge.another();
         std::mem::replace(&mut self.charge, next)
     }
@@ -58,9 +59,9 @@ impl Frames {
     /// to arrive first.
     ///
     /// # Errors
-    /// Reason [`TOO_LARGE`](crate::api::status::TOO_LARGE) if it has, or announces, too many bytes;
+    /// `ResourceExhausted` if it has, or announces, too many bytes;
     /// `InvalidArgument` if its prefix is none; as [`Charge::grow`].
-    pub(super) fn take(&mut self) -> Result<Option<(bool, Bytes)>> {
+    pub fn take(&mut self) -> Result<Option<(bool, Bytes)>> {
         let whole = announced(&self.piece).filter(|&all| all <= self.piece.len());
         if let Some(length) = whole.filter(|_| self.partial.is_empty()) {
             self.charge.grow(length)?;

@@ -59,11 +59,7 @@ pub(super) async fn infer(
 /// # Errors
 /// `InvalidArgument` if it goes beyond `limits` or breaks the rules on tensor contents,
 /// `Unimplemented` for extensions that this server does not have.
-pub(super) fn read(
-    message: pb::ModelInferRequest,
-    model: &str,
-    limits: &Limits,
-) -> Result<InferRequest> {
+pub fn read(message: pb::ModelInferRequest, model: &str, limits: &Limits) -> Result<InferRequest> {
     within(
         "number of inputs",
         message.inputs.len(),

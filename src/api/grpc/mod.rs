@@ -38,6 +38,7 @@ use self::{
     held::hold_back,
     reflection::Reflection,
 };
+pub use self::{frames::Frames, infer::read, unary::decode};
 use super::{
     Api,
     admit::{Caller, Entrance},
@@ -65,33 +66,39 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long it has to answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Connections of clients that are gone are found by keep-alive frames.
-const ENDING: Ending = Ending {
-    farewell: Farewell::Frame,
-    idle_limit: None,
-};
-
 /// One door's state, shared by its two services.
 #[derive(Clone, Debug)]
-struct Door(Arc<Api>);
+struct Door {
+    api: Arc<Api>,
+    at_management: bool,
+}
 
 impl Door {
     /// Who a call with these extensions comes from, as [`Services::respond`] found out.
     fn caller(&self, extensions: &Extensions) -> Caller {
         let identity = extensions.get().cloned().unwrap_or_default();
         let fields = extensions.get().cloned().unwrap_or_default();
-        Caller::new(Arc::clone(&self.0), identity, Entrance::Grpc).with_fields(fields)
+        self.unknown(identity).with_fields(fields)
+    }
+
+    /// A caller of whom is known only whom its connection stands for.
+    fn unknown(&self, identity: Identity) -> Caller {
+        Caller::new(Arc::clone(&self.api), identity, Entrance::Grpc)
+            .at_management(self.at_management)
     }
 }
 
 /// Serves gRPC at `port` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let services = Services::new(Arc::clone(&api));
-    let connect = |stream: TokioIo<_>, in_flight: InFlight, identity: Identity| {
-        let (services, caller) = (
-            services.clone(),
-            Caller::new(Arc::clone(&api), identity, Entrance::Grpc),
-        );
+    let door = Door {
+        api: Arc::clone(&api),
+        at_management: port.is_for_management,
+    };
+    let services = Services::new(door.clone());
+    // Connections of clients that are gone are found by keep-alive frames.
+    let ending = Ending::new(Farewell::Frame, &api.limits);
+    let connect = move |stream: TokioIo<_>, in_flight: InFlight, identity: Identity| {
+        let (services, caller) = (services.clone(), door.unknown(identity));
         let service = service_fn(move |request| {
             let answer = services.respond(caller.clone(), request);
             in_flight.clone().count(answer)
@@ -102,8 +109,7 @@ pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>
         let connection = protocol.serve_connection(TokioIo::new(held), service);
         Eager::new(connection, arrivals, release)
     };
-    let limit = api.limits.connections;
-    listener::serve(port, ENDING, limit, shutdown, connect).await;
+    listener::serve(port, ending, shutdown, connect).await;
 }
 
 /// HTTP/2 within `limits`, for tensors.
@@ -129,10 +135,9 @@ struct Services {
 }
 
 impl Services {
-    fn new(api: Arc<Api>) -> Self {
+    fn new(door: Door) -> Self {
         // The generated services take memory for as much as a message claims to have, before it is
         // there; what may be large goes through `unary` and `load` instead.
-        let door = Door(api);
         Self {
             inference: GrpcInferenceServiceServer::new(door.clone())
                 .max_decoding_message_size(CONTROL_BYTE_SIZE)

@@ -1,6 +1,8 @@
 //! Counts what a `ModelInferRequest` holds before it is decoded. Two bytes on the wire can decode
-//! to a structure of two hundred, so the limits must hold before that memory is taken.
+//! to a structure of two hundred, so the limits must hold before that memory is taken. What numbers
+//! in lists become is counted too: two bytes of a list can be sixteen once they are decoded.
 
+use bytes::Bytes;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::{admission::Limits, api::request::within, error::Result};
@@ -13,23 +15,30 @@ mod field {
     pub(super) const RAW_INPUT_CONTENTS: u32 = 7;
     pub(super) const INPUT_SHAPE: u32 = 3;
     pub(super) const INPUT_PARAMETERS: u32 = 4;
+    pub(super) const INPUT_CONTENTS: u32 = 5;
     pub(super) const OUTPUT_PARAMETERS: u32 = 2;
     pub(super) const LOAD_PARAMETERS: u32 = 3;
 }
 
+/// Times that the elements of a list are in memory: in the list, which has grown by doubling, and
+/// as the bytes that it is turned into.
+const LIST_COPIES: usize = 3;
+
 /// Checks the numbers of tensors, dimensions and parameters in an encoded message. What is
-/// malformed is left for the decoder to refuse.
+/// malformed is left for the decoder to refuse. Returns the bytes that its lists of elements take
+/// once they are decoded.
 ///
 /// # Errors
 /// `InvalidArgument` that names the first number beyond its limit.
-pub(super) fn check_counts(message: &[u8], limits: &Limits) -> Result<()> {
+pub(super) fn check_counts(message: &[u8], limits: &Limits) -> Result<usize> {
+    let mut list_byte_size: usize = 0;
     let (mut parameters, mut inputs, mut outputs, mut raw) = (0, 0, 0, 0);
     for (number, value) in Fields(message) {
         match number {
             field::PARAMETERS => count("number of parameters", &mut parameters, limits.parameters)?,
             field::INPUTS => {
                 count("number of inputs", &mut inputs, limits.tensors_per_request)?;
-                check_input(value, limits)?;
+                list_byte_size = list_byte_size.saturating_add(check_input(value, limits)?);
             }
             field::OUTPUTS => {
                 count(
@@ -46,7 +55,7 @@ pub(super) fn check_counts(message: &[u8], limits: &Limits) -> Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(list_byte_size.saturating_mul(LIST_COPIES))
 }
 
 /// Checks the number of parameters in an encoded `RepositoryModelLoadRequest`.
@@ -67,23 +76,48 @@ pub(super) fn check_load_counts(message: &[u8], limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-fn check_input(input: &[u8], limits: &Limits) -> Result<()> {
+/// Returns the bytes of its elements, once.
+fn check_input(input: &[u8], limits: &Limits) -> Result<usize> {
     let (mut dims, mut parameters) = (0, 0);
+    let mut list_byte_size: usize = 0;
     for (number, value) in Fields(input) {
         match number {
             field::INPUT_SHAPE => {
                 // Packed: each dimension ends with a byte below 0x80. Otherwise: one dimension.
-                let packed = value.iter().filter(|&&byte| byte < 0x80).count();
-                dims += packed.max(1);
+                dims += varints(value);
                 within("number of dimensions", dims, limits.dims_per_tensor)?;
             }
             field::INPUT_PARAMETERS => {
                 count("number of parameters", &mut parameters, limits.parameters)?;
             }
+            field::INPUT_CONTENTS => {
+                let lists = Fields(value).map(|(number, value)| elements(number, value));
+                list_byte_size = lists.fold(list_byte_size, usize::saturating_add);
+            }
             _ => {}
         }
     }
-    Ok(())
+    Ok(list_byte_size)
+}
+
+/// How many numbers there are in a packed list, or in a field of its own.
+fn varints(value: &[u8]) -> usize {
+    value.iter().filter(|&&byte| byte < 0x80).count().max(1)
+}
+
+/// Bytes of what one field of `InferTensorContents` adds to its list.
+fn elements(number: u32, value: &[u8]) -> usize {
+    let byte_size = match number {
+        1 => 1,
+        2 | 4 => 4,
+        3 | 5 => 8,
+        // As long as they are on the wire; one that is not packed has no more than eight bytes.
+        6 | 7 => return value.len().max(8),
+        // Its element of the list, and its length in front of its bytes.
+        8 => return size_of::<Bytes>().saturating_add(4 + value.len()),
+        _ => return 0,
+    };
+    varints(value).saturating_mul(byte_size)
 }
 
 fn check_output(output: &[u8], limits: &Limits) -> Result<()> {
@@ -147,6 +181,7 @@ mod tests {
         connections: 1,
         decompressed_byte_size: usize::MAX,
         decompression_ratio: 1,
+        compressions: 1,
         json_byte_size: usize::MAX,
         json_depth: 1,
         header_byte_size: usize::MAX,
@@ -155,6 +190,8 @@ mod tests {
         parameters: 1,
         text_byte_size: usize::MAX,
         streams_per_connection: 1,
+        requests_per_connection: 1,
+        messages_per_stream: 1,
         requests_per_stream: 1,
         stream_byte_size: 1,
         unread_responses: 1,
@@ -168,7 +205,7 @@ mod tests {
     };
 
     fn check(message: &ModelInferRequest) -> Result<()> {
-        check_counts(&message.encode_to_vec(), &LIMITS)
+        check_counts(&message.encode_to_vec(), &LIMITS).map(drop)
     }
 
     fn parameters(count: usize) -> std::collections::HashMap<String, InferParameter> {
@@ -250,6 +287,85 @@ mod tests {
     }
 
     #[test]
+    fn what_lists_become_is_counted() {
+        use crate::proto::inference::InferTensorContents as Contents;
+        let none = Contents::default;
+        for (contents, byte_size) in [
+            (none(), 0),
+            (
+                Contents {
+                    bool_contents: vec![true; 5],
+                    ..none()
+                },
+                5,
+            ),
+            (
+                Contents {
+                    int_contents: vec![-1; 5],
+                    ..none()
+                },
+                20,
+            ),
+            (
+                Contents {
+                    int64_contents: vec![1; 5],
+                    ..none()
+                },
+                40,
+            ),
+            (
+                Contents {
+                    uint_contents: vec![u32::MAX; 5],
+                    ..none()
+                },
+                20,
+            ),
+            (
+                Contents {
+                    uint64_contents: vec![0; 5],
+                    ..none()
+                },
+                40,
+            ),
+            (
+                Contents {
+                    fp32_contents: vec![1.0; 5],
+                    ..none()
+                },
+                20,
+            ),
+            (
+                Contents {
+                    fp64_contents: vec![1.0; 5],
+                    ..none()
+                },
+                40,
+            ),
+            (
+                Contents {
+                    bytes_contents: vec!["abc".into(), "".into()],
+                    ..none()
+                },
+                2 * (size_of::<Bytes>() + 4) + 3,
+            ),
+        ] {
+            let input = InferInputTensor {
+                contents: Some(contents),
+                ..Default::default()
+            };
+            let message = ModelInferRequest {
+                inputs: vec![input; 2],
+                ..Default::default()
+            };
+            let counted = check_counts(&message.encode_to_vec(), &LIMITS).unwrap();
+            assert_eq!(counted, 2 * LIST_COPIES * byte_size);
+        }
+        // Input { contents { int64_contents: 1, 1 } }, each with its own key.
+        let message = [0x2a, 6, 0x2a, 4, 0x18, 1, 0x18, 1];
+        assert_eq!(check_counts(&message, &LIMITS).unwrap(), 16 * LIST_COPIES);
+    }
+
+    #[test]
     fn nothing_hides_behind_an_unknown_group() {
         let group = [0x7b, 0x08, 0x01, 0x7c];
         let message = [&group[..], &[0x2a, 0].repeat(3)].concat();
@@ -266,7 +382,7 @@ mod tests {
             message in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             let checked = check_counts(&message, &LIMITS);
-            if let (Ok(()), Ok(decoded)) = (checked, ModelInferRequest::decode(&*message)) {
+            if let (Ok(_), Ok(decoded)) = (checked, ModelInferRequest::decode(&*message)) {
                 prop_assert!(decoded.inputs.len() <= LIMITS.tensors_per_request);
                 prop_assert!(decoded.raw_input_contents.len() <= LIMITS.tensors_per_request);
             }

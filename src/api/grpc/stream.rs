@@ -88,6 +88,8 @@ struct Conversation<B> {
     /// `None` once nothing more is read.
     incoming: Option<B>,
     frames: Frames,
+    /// How many requests were read.
+    messages: usize,
     /// The request that was read last, on its way to its model.
     beginning: Option<Beginning>,
     /// Requests whose answers leave in their order.
@@ -135,6 +137,7 @@ where
             caller,
             encodings,
             incoming: Some(request.into_body()),
+            messages: 0,
             beginning: None,
             ordered: VecDeque::new(),
             decoupled: FuturesUnordered::new(),
@@ -200,7 +203,12 @@ where
             return Poll::Pending;
         }
         match ready!(self.message(context)) {
+            Ok(Some(_)) if self.messages >= self.caller.limits.messages_per_stream => {
+                self.incoming = None;
+                self.farewell = Err(too_many_messages(self.messages));
+            }
             Ok(Some((is_compressed, message))) => {
+                self.messages += 1;
                 let (caller, encodings) = (self.caller.clone(), self.encodings);
                 let charge = self.frames.charge();
                 let beginning = Exchange::begin(caller, is_compressed, message, encodings, charge);
@@ -413,6 +421,13 @@ fn trailers(status: &Status) -> HeaderMap {
         trailers.insert(Status::GRPC_STATUS, internal);
     }
     trailers
+}
+
+fn too_many_messages(limit: usize) -> Error {
+    Error::resource_exhausted(
+        "messages_per_stream",
+        format!("the stream has carried {limit} requests, which is the limit; open another"),
+    )
 }
 
 fn shutting_down() -> Error {

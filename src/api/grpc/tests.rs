@@ -31,12 +31,16 @@ struct Door {
 
 impl Door {
     async fn grpc(api: &Arc<Api>) -> Self {
+        Self::at(api, |port| port).await
+    }
+
+    /// One at the port that `change` makes.
+    async fn at(api: &Arc<Api>, change: fn(Port) -> Port) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = grpc::serve(Port::new(listener, None), Arc::clone(api), async {
-            drop(stopped.await)
-        });
+        let port = change(Port::new(listener, None));
+        let served = grpc::serve(port, Arc::clone(api), async { drop(stopped.await) });
         let served = tokio::spawn(served);
         Self {
             channel: Endpoint::from_shared(address)
@@ -246,4 +250,53 @@ async fn every_method_passes_the_gate() {
         }
     }
     assert!(count > 20, "{count} methods");
+}
+
+#[tokio::test]
+async fn every_method_of_management_is_answered_at_its_listener_only() {
+    let mut api = empty_api();
+    Arc::get_mut(&mut api).unwrap().has_management = true;
+    let ordinary = Door::grpc(&api).await;
+    let management = Door::at(&api, Port::for_management).await;
+    let elsewhere = async |door: &Door, path: &str| {
+        let mut client = Grpc::new(door.channel.clone());
+        client.ready().await.unwrap();
+        let path = PathAndQuery::try_from(path).unwrap();
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let answer = client.unary(tonic::Request::new(()), path, codec).await;
+        let refused = answer.err().filter(|status| {
+            let message = status.message();
+            message.contains("by the management listener only")
+        });
+        refused.map(|status| status.code())
+    };
+    let mut methods = Vec::new();
+    for service in DescriptorPool::decode(DESCRIPTORS).unwrap().services() {
+        // Watching the server never ends.
+        for method in service.methods().filter(|it| it.name() != "Watch") {
+            let path = format!("/{}/{}", service.full_name(), method.name());
+            match elsewhere(&ordinary, &path).await {
+                None => {}
+                Some(code) => {
+                    assert_eq!(code, Code::Unimplemented, "{path}");
+                    methods.push(method.name().to_owned());
+                }
+            }
+            assert_eq!(elsewhere(&management, &path).await, None, "{path}");
+        }
+    }
+    let expected = [
+        "CudaSharedMemoryRegister",
+        "CudaSharedMemoryStatus",
+        "CudaSharedMemoryUnregister",
+        "LogSettings",
+        "RepositoryModelLoad",
+        "RepositoryModelUnload",
+        "SystemSharedMemoryRegister",
+        "SystemSharedMemoryStatus",
+        "SystemSharedMemoryUnregister",
+        "TraceSetting",
+    ];
+    methods.sort();
+    assert_eq!(methods, expected);
 }

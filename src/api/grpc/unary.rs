@@ -131,12 +131,12 @@ where
     let mut watched = Watched::new(&trace::GRPC, caller);
     let (limits, mut charge) = (&caller.limits, caller.budget.charge());
     let message = read(caller, request, limits.request_byte_size, &mut charge).await?;
-    let message = decode(message, limits)?;
+    let message = decode(message, limits, &mut charge)?;
     let answer = infer::infer(caller, message, &mut watched).await?;
     let chunks = encode(answer, limits.response_byte_size, Envelope::None)?;
     let mut answer = match wanted {
         None => Answer::plain(chunks),
-        Some((encoding, level)) => encoding::pack(chunks, encoding, level).await?,
+        Some(packing) => encoding::pack(chunks, packing, &caller.compressions).await?,
     };
     answer.chunks.hold(charge)?;
     watched.send(&mut answer.chunks);
@@ -161,7 +161,7 @@ where
     let (body, patience) = (request.into_body(), api.patience());
     let body = read_announced(body, most, &patience, charge, announced).await?;
     let (is_compressed, message) = message(body)?;
-    encoding::unpack(is_compressed, message, encoding, &api.limits, charge).await
+    encoding::unpack(is_compressed, message, encoding, api, charge).await
 }
 
 fn respond(Answer { chunks, encoding }: Answer) -> http::Response<Body> {
@@ -186,12 +186,16 @@ pub(super) fn announced(start: &[u8]) -> Option<usize> {
     Some(length.saturating_add(PREFIX_BYTE_SIZE))
 }
 
-/// The request in a message.
+/// The request in a message; `charge` holds what its lists of elements become.
 ///
 /// # Errors
-/// `InvalidArgument` if it is malformed or goes beyond `limits`.
-pub(super) fn decode(message: Bytes, limits: &Limits) -> Result<pb::ModelInferRequest> {
-    check_counts(&message, limits)?;
+/// `InvalidArgument` if it is malformed or goes beyond `limits`; as [`Charge::grow`].
+pub fn decode(
+    message: Bytes,
+    limits: &Limits,
+    charge: &mut Charge,
+) -> Result<pb::ModelInferRequest> {
+    charge.grow(check_counts(&message, limits)?)?;
     pb::ModelInferRequest::decode(message).map_err(|error| malformed(&error.to_string()))
 }
 
@@ -436,7 +440,8 @@ mod tests {
         let length = u32::try_from(encoded.len()).unwrap();
         let body = frame(0, length, &encoded);
         let (is_compressed, read) = super::message(body.clone()).unwrap();
-        let decoded = decode(read, &Limits::default()).unwrap();
+        let mut charge = crate::api::tests::empty_api().budget.charge();
+        let decoded = decode(read, &Limits::default(), &mut charge).unwrap();
         assert_eq!((is_compressed, &decoded), (false, &message));
         let span = body.as_ptr_range();
         assert!(span.contains(&decoded.raw_input_contents[0].as_ptr()));
@@ -449,14 +454,16 @@ mod tests {
         ] {
             assert_eq!(super::message(bad).unwrap_err().kind(), InvalidArgument);
         }
-        let nonsense = decode(Bytes::from_static(b"\xff"), &Limits::default());
+        let nonsense = Bytes::from_static(b"\xff");
+        let nonsense = decode(nonsense, &Limits::default(), &mut charge);
         assert_eq!(nonsense.unwrap_err().kind(), InvalidArgument);
     }
 
     #[tokio::test]
     async fn a_compressed_answer_names_its_encoding() {
         let chunks = encode(response(&[100_000]), usize::MAX, Envelope::None).unwrap();
-        let answer = encoding::pack(chunks, Encoding::Deflate, Level::fast());
+        let places = crate::api::Places::new(1);
+        let answer = encoding::pack(chunks, (Encoding::Deflate, Level::fast()), &places);
         let sent = respond(answer.await.unwrap());
         assert_eq!(sent.headers()["grpc-encoding"], "deflate");
         let body = sent.into_body().collect().await.unwrap().to_bytes();

@@ -8,10 +8,11 @@ use hyper::{
 
 use super::answer::ENCODING;
 use crate::{
-    admission::{Charge, Limits},
+    admission::Charge,
     api::{
+        Api,
         body::Chunks,
-        compression::{Encoding, Level},
+        compression::{Encoding, Level, Places},
         excerpt,
     },
     error::{Error, Result},
@@ -85,9 +86,13 @@ fn quality(parameter: Option<&str>) -> Option<f32> {
 }
 
 /// `answer` in an encoding; as it is if that fails, as in Triton.
-pub(super) async fn encode(encoding: Encoding, answer: Response<Chunks>) -> Response<Chunks> {
+pub(super) async fn encode(
+    encoding: Encoding,
+    answer: Response<Chunks>,
+    places: &Places,
+) -> Response<Chunks> {
     let (mut parts, body) = answer.into_parts();
-    match encoding.compress(body.share(), Level::fast()).await {
+    match encoding.compress(body.share(), Level::fast(), places).await {
         Ok(compressed) => {
             let name = HeaderValue::from_static(encoding.name());
             parts.headers.insert(CONTENT_ENCODING, name);
@@ -107,12 +112,15 @@ pub(super) async fn encode(encoding: Encoding, answer: Response<Chunks>) -> Resp
 pub(super) async fn decode(
     encoding: Option<Encoding>,
     body: Bytes,
-    limits: &Limits,
+    api: &Api,
     charge: &mut Charge,
 ) -> Result<Bytes> {
     match encoding {
         None => Ok(body),
-        Some(encoding) => encoding.decompress(body, limits, charge).await,
+        Some(encoding) => {
+            let (limits, places) = (&api.limits, &api.compressions);
+            encoding.decompress(body, limits, places, charge).await
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     answer::{self, Reply},
     generate_json::parse_generate_request,
     generate_object::write,
+    json::parsed_byte_size,
     json_response::push_string,
 };
 use crate::{
@@ -120,6 +121,7 @@ impl Conversation {
         let read = body::read(body, limit, &api.patience(), &mut charge).await;
         let text = read.map_err(|error| too_large(error, announced, limit))?;
         watched.received();
+        charge.grow(parsed_byte_size(text.len()))?;
         let mut request = {
             let lease = api.resolve(version)?;
             parse_generate_request(&text, lease.config(), &api.limits)?

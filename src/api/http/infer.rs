@@ -6,6 +6,7 @@ use super::{
     answer,
     binary::{bind_tensors, json_length, raw_request, split_body},
     encoding,
+    json::parsed_byte_size,
     json_response::{Heading, write},
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(super) async fn infer(
     let limit = api.limits.request_byte_size;
     let body = body::read(body, limit, &api.patience(), &mut charge).await?;
     watched.received();
-    let body = encoding::decode(encoded, body, &api.limits, &mut charge).await?;
+    let body = encoding::decode(encoded, body, api, &mut charge).await?;
     let (lease, mut request);
     if json_length == Some(0) {
         raw_within(body.len(), api.limits.json_byte_size)?;
@@ -45,6 +46,7 @@ pub(super) async fn infer(
         request = raw_request(lease.config(), body)?;
     } else {
         let (json, tensors) = split_body(body, json_length)?;
+        charge.grow(parsed_byte_size(json.len()))?;
         let document = long_work::on_bytes(json.len(), || api.json.parse(&json))?;
         lease = resolve(api, version)?;
         request = bind_tensors(document, tensors, api.model())?;
@@ -69,7 +71,7 @@ pub(super) async fn infer(
     })?;
     let mut answer = answer::tensors(written.json, written.tensors);
     if let Some(encoding) = encoding::wanted(headers) {
-        answer = encoding::encode(encoding, answer).await;
+        answer = encoding::encode(encoding, answer, &api.compressions).await;
     }
     answer.body_mut().hold(charge)?;
     watched.send(answer.body_mut());

@@ -24,11 +24,7 @@ mod shared_memory;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use hyper::{
     Request, Response, StatusCode,
@@ -62,14 +58,19 @@ use crate::{
     error::Result,
 };
 
+/// The most that is read ahead on a connection, which stays in its buffer. A body that comes in more
+/// pieces is copied into one.
+const READ_BUFFER_BYTE_SIZE: usize = 128 << 10;
 /// The smallest header limit that the HTTP implementation can keep.
 const LEAST_HEADER_BYTE_SIZE: usize = 1024;
 
 /// Serves HTTP at `port` until `shutdown`, then finishes the requests in flight and returns.
 pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
-    let (protocol, limit) = (protocol(&api.limits), api.limits.connections);
-    let connect = |stream, in_flight: InFlight, identity: Identity| {
+    let (protocol, ending) = (protocol(&api.limits), ending(&api.limits));
+    let at_management = port.is_for_management;
+    let connect = move |stream, in_flight: InFlight, identity: Identity| {
         let caller = Caller::new(Arc::clone(&api), identity, Entrance::Http);
+        let caller = caller.at_management(at_management);
         // Boxed: it is large, and would be moved several times.
         let service = service_fn(move |request| {
             let answered = Box::pin(respond(caller.clone(), request));
@@ -77,22 +78,21 @@ pub async fn serve(port: Port, api: Arc<Api>, shutdown: impl Future<Output = ()>
         });
         protocol.serve_connection(stream, service)
     };
-    listener::serve(port, ending(&api.limits), limit, shutdown, connect).await;
+    listener::serve(port, ending, shutdown, connect).await;
 }
 
 /// How connections of HTTP/1.1 end, within `limits`.
 pub(super) fn ending(limits: &Limits) -> Ending {
-    Ending {
-        farewell: Farewell::Header,
-        idle_limit: Some(Duration::from_secs(limits.header_timeout_seconds.max(1))),
-    }
+    Ending::new(Farewell::Header, limits)
 }
 
 /// HTTP/1.1 within `limits`.
 pub(super) fn protocol(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
+    let header_byte_size = limits.header_byte_size.max(LEAST_HEADER_BYTE_SIZE);
     http.header_read_timeout(None)
-        .max_header_size(limits.header_byte_size.max(LEAST_HEADER_BYTE_SIZE));
+        .max_buf_size(header_byte_size.max(READ_BUFFER_BYTE_SIZE))
+        .max_header_size(header_byte_size);
     http
 }
 

@@ -23,7 +23,7 @@ use super::{
     listener::{self, InFlight, Port},
 };
 use crate::{
-    admission::{Identity, Verb},
+    admission::{Identity, Verb, auth::KeyFetches},
     error::Result,
     inference::{DurationSnapshot, FailureReason, Histograms, Snapshot},
     model::Model,
@@ -41,12 +41,12 @@ pub async fn serve(
     gpus: GpuSamples,
     shutdown: impl Future<Output = ()>,
 ) {
-    let (protocol, limit) = (protocol(&api.limits), api.limits.connections);
+    let (protocol, ending) = (protocol(&api.limits), ending(&api.limits));
     let machine = Arc::new(Machine {
         cpu: CpuMeter::default(),
         gpus,
     });
-    let connect = |stream, in_flight: InFlight, identity: Identity| {
+    let connect = move |stream, in_flight: InFlight, identity: Identity| {
         let caller = Caller::new(Arc::clone(&api), identity, Entrance::Metrics);
         let machine = Arc::clone(&machine);
         let service = service_fn(move |request| {
@@ -57,7 +57,7 @@ pub async fn serve(
         });
         protocol.serve_connection(stream, service)
     };
-    listener::serve(port, ending(&api.limits), limit, shutdown, connect).await;
+    listener::serve(port, ending, shutdown, connect).await;
 }
 
 /// Where the machine's own numbers come from.
@@ -121,7 +121,18 @@ fn page(api: &Admitted<'_>, machine: &Machine) -> String {
     gpu::write(&mut exposition, &machine.gpus.latest());
     device::write(&mut exposition, &api.opened_devices());
     device::write_models(&mut exposition, &readings);
+    if let Some(fetches) = api.gate.key_fetches() {
+        write_key_fetches(&mut exposition, fetches);
+    }
     exposition.finish()
+}
+
+fn write_key_fetches(exposition: &mut Exposition, fetches: KeyFetches) {
+    let name = "despina_jwks_fetches_total";
+    let help = "Number of times that the keys of tokens were fetched from their URL";
+    exposition.family(name, Kind::Counter, help);
+    exposition.series(name, &[("outcome", "success")], fetches.succeeded);
+    exposition.series(name, &[("outcome", "failure")], fetches.failed);
 }
 
 impl Reading {

@@ -20,6 +20,17 @@ pub(in crate::api) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// Waits for the client's first bytes, or its end. An encrypted connection has had some.
+    pub(in crate::api) async fn spoken_to(&self) {
+        if let Self::Plain(stream) = self {
+            // What is wrong is found out by reading. To be told that there is something to read is
+            // not enough: that may be a mistake.
+            let _ = stream.peek(&mut [0]).await;
+        }
+    }
+}
+
 /// Hands a call on to whichever stream there is.
 macro_rules! hand_on {
     ($self:ident, $stream:ident => $call:expr) => {

@@ -22,12 +22,16 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) async fn http(api: &Arc<Api>) -> Self {
+        Self::at(api, |port| port).await
+    }
+
+    /// One at the port that `change` makes.
+    pub(super) async fn at(api: &Arc<Api>, change: fn(Port) -> Port) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = http::serve(Port::new(listener, None), Arc::clone(api), async {
-            drop(stopped.await)
-        });
+        let port = change(Port::new(listener, None));
+        let served = http::serve(port, Arc::clone(api), async { drop(stopped.await) });
         Self {
             stop,
             served: tokio::spawn(served),
