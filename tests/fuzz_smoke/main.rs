@@ -9,9 +9,18 @@
 )]
 
 mod auth;
+#[path = "../../fuzz/bodies/compression.rs"]
+mod compression;
 #[path = "../../fuzz/bodies/config.rs"]
 mod config;
+mod grpc;
 mod http;
+#[path = "../../fuzz/bodies/shared_memory.rs"]
+mod shared_memory;
+#[path = "../../fuzz/bodies/wire.rs"]
+mod wire;
+#[path = "../../fuzz/bodies/yaml.rs"]
+mod yaml;
 
 use std::{
     fs,
@@ -20,20 +29,51 @@ use std::{
 };
 
 const MUTATIONS: usize = 20_000;
+/// For bodies that do more than to read.
+const FEW_MUTATIONS: usize = 2_000;
 
 #[test]
 fn model_configurations() {
     run("pbtxt", config::pbtxt);
 }
 
+#[test]
+fn settings() {
+    run("yaml", yaml::yaml);
+}
+
+#[test]
+fn compressed_bodies() {
+    run_few("compression", compression::compression);
+}
+
+#[test]
+fn regions_of_shared_memory() {
+    run_few("shared_memory", shared_memory::shared_memory);
+}
+
+#[test]
+fn connections_to_a_whole_server() {
+    run_few("wire", wire::wire);
+}
+
 /// Runs `body` on the corpus and on mutations of it; a panic is reported with its input.
 fn run(target: &str, body: impl Fn(&[u8])) {
+    run_mutations(target, MUTATIONS, body);
+}
+
+/// As [`run`], on fewer mutations.
+fn run_few(target: &str, body: impl Fn(&[u8])) {
+    run_mutations(target, FEW_MUTATIONS, body);
+}
+
+fn run_mutations(target: &str, count: usize, body: impl Fn(&[u8])) {
     let corpus = corpus(target);
     for input in &corpus {
         run_one(target, &body, input);
     }
     let mut random = Random(0x0d_e5_91_0a);
-    for _ in 0..MUTATIONS {
+    for _ in 0..count {
         run_one(target, &body, &random.mutation(&corpus));
     }
 }
