@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod control;
 mod counts;
 mod shared;
 mod sizes;
@@ -34,6 +35,11 @@ struct Limited {
 impl Limited {
     /// Serves `echo` (bytes of any number), `pair` (two of them) and `cube` (three dimensions).
     fn new(limits: &[&str]) -> Self {
+        Self::with(limits, "")
+    }
+
+    /// As [`Limited::new`], with `settings` besides the limits.
+    fn with(limits: &[&str], settings: &str) -> Self {
         let repository = Repository::empty();
         repository.add("echo", &identity_config("TYPE_UINT8", 0, ""), &[1]);
         let tensor = |kind: &str, name: &str, dims: &str| {
@@ -54,7 +60,7 @@ impl Limited {
             repository.add(model, &config, &[1]);
         }
         let config = repository.path().with_file_name("server.yaml");
-        write_config(&config, limits);
+        write_config(&config, limits, settings);
         let config = config.to_str().expect("path");
         let server = Server::start_plain(repository.path(), &["--config", config]);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -93,9 +99,9 @@ impl Limited {
     }
 }
 
-fn write_config(path: &Path, limits: &[&str]) {
+fn write_config(path: &Path, limits: &[&str], settings: &str) {
     let lines: String = limits.iter().map(|line| format!("  {line}\n")).collect();
-    fs::write(path, format!("limits:\n{lines}")).expect("server.yaml");
+    fs::write(path, format!("{settings}limits:\n{lines}")).expect("server.yaml");
 }
 
 /// Fails unless the answer is a success.

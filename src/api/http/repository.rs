@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{answer, metadata::document, reader::Reader};
 use crate::{
-    admission::Limits,
+    admission::{Charge, Limits},
     api::{
         Api,
         admit::Admitted,
@@ -50,7 +50,8 @@ struct UnloadBody {
 /// Which models there are, and in what state.
 pub(super) async fn index(api: &Admitted<'_>, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
-    let body: IndexBody = parse(&read(api, body, CONTROL_BYTE_SIZE).await?)?;
+    let body: IndexBody =
+        parse(&read(api, body, CONTROL_BYTE_SIZE, &mut api.budget.charge()).await?)?;
     if !body.repository_name.is_empty() {
         return Err(named_repository());
     }
@@ -82,7 +83,9 @@ pub(super) async fn load(api: &Admitted<'_>, body: &mut Incoming) -> Result<Resp
     api.refuse_when_exiting()?;
     // Files may come with a name that no model can have: do not take them in.
     ModelName::new(api.model())?;
-    let body = read(api, body, load_byte_size(&api.limits)).await?;
+    // Held until the model is loaded, as its files are until they are written.
+    let mut charge = api.budget.charge();
+    let body = read(api, body, load_byte_size(&api.limits), &mut charge).await?;
     let overrides = overrides(&body, &api.limits)?;
     // What was sent is not needed any more while the model is loaded.
     drop(body);
@@ -93,7 +96,8 @@ pub(super) async fn load(api: &Admitted<'_>, body: &mut Incoming) -> Result<Resp
 /// Begins to unload a model.
 pub(super) async fn unload(api: &Admitted<'_>, body: &mut Incoming) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
-    let body: UnloadBody = parse(&read(api, body, CONTROL_BYTE_SIZE).await?)?;
+    let body: UnloadBody =
+        parse(&read(api, body, CONTROL_BYTE_SIZE, &mut api.budget.charge()).await?)?;
     let unload_dependents = unload_dependents(&body.parameters)?;
     api.unload(unload_dependents).await?;
     Ok(answer::empty(StatusCode::OK))
@@ -112,10 +116,10 @@ fn load_byte_size(limits: &Limits) -> usize {
         .saturating_add(files)
 }
 
-async fn read(api: &Api, body: &mut Incoming, limit: usize) -> Result<Bytes> {
+async fn read(api: &Api, body: &mut Incoming, limit: usize, charge: &mut Charge) -> Result<Bytes> {
     let limit = limit.min(api.limits.request_byte_size);
     let announced = body.size_hint().lower();
-    let read = body::read(body, limit, &api.patience(), &mut api.budget.charge()).await;
+    let read = body::read(body, limit, &api.patience(), charge).await;
     read.map_err(|error| match error.reason() {
         TOO_LARGE => Error::resource_exhausted(
             TOO_LARGE,
