@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
-use tokio::time::timeout;
+use tokio::{task::yield_now, time::timeout};
 
 use super::{Readiness, Stage, status::TOO_LARGE};
 use crate::{
@@ -30,6 +30,9 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const FIRST_RESERVATION: usize = 1 << 20;
 /// How often it is looked at whether a body still arrives.
 const STALL_TICK: Duration = Duration::from_millis(500);
+/// After so many bytes (a fraction of a millisecond) other tasks have their turn, though a client that
+/// is quick have sent more.
+const PAUSE_BYTE_SIZE: usize = 1 << 20;
 /// Pieces below this are counted: each costs as much as a large one.
 const SMALL_CHUNK: usize = 512;
 /// How long the rest of a body that nobody wants may take.
@@ -91,7 +94,12 @@ where
     append(&mut whole, &first, announced, limit)?;
     let mut next = Some(second);
     let mut small_chunks = usize::from(first.len() < SMALL_CHUNK);
+    let mut until_pause = PAUSE_BYTE_SIZE;
     while let Some(chunk) = next {
+        if whole.len() >= until_pause {
+            until_pause = whole.len().saturating_add(PAUSE_BYTE_SIZE);
+            yield_now().await;
+        }
         small_chunks += usize::from(chunk.len() < SMALL_CHUNK);
         if small_chunks > patience.small_chunks {
             return Err(too_many_chunks(patience.small_chunks));

@@ -28,10 +28,11 @@ import http2
 MEBIBYTE = 1 << 20
 # All that requests in flight may hold together.
 IN_FLIGHT = 256 * MEBIBYTE
-# What may be resident: some times that, as a buffer that grows is copied into a larger one and what was
-# freed stays resident for a while, and besides it 25 KiB for each of ten thousand connections, and
-# threads. docs/abuse.md has what was measured.
-MOST_RESIDENT = 4 * IN_FLIGHT + 384 * MEBIBYTE
+# What may be resident (docs/configuration.md, "Limits"): that; the server at rest; 2 KiB for each of ten
+# thousand connections that say nothing, and 150 KiB for each of six hundred that do; half of what a bomb may
+# become, for each of the four that are defused at a time; and as much again as requests hold, for
+# what was freed a moment ago and has not been given back yet.
+MOST_RESIDENT = 2 * IN_FLIGHT + (48 + 20 + 88 + 4 * 32) * MEBIBYTE
 
 CONFIG = f"""
 http: {{ port: 0 }}
