@@ -165,6 +165,38 @@ fn tensors_travel_in_shared_memory_and_in_json() {
 }
 
 #[test]
+fn models_are_asked_in_process_without_a_server() {
+    let repository = Repository::empty();
+    repository.add(
+        "echo",
+        &identity_config("TYPE_FP32", 8, "dynamic_batching { }"),
+        &[1],
+    );
+    let path = repository.path().to_str().expect("UTF-8");
+    let loads: [&[&str]; 2] = [
+        &[
+            "--request-count",
+            "300",
+            "--concurrency-range",
+            "9",
+            "--verify-every",
+            "1",
+        ],
+        &["--request-rate-range", "500"],
+    ];
+    for load in loads {
+        let flags = [&SHAPE[..], &SHORT, &["--model-repository", path], load].concat();
+        let output = Command::new(env!("CARGO_BIN_EXE_despina"))
+            .args(["perf", "--json", "-i", "inprocess"])
+            .args(flags)
+            .output()
+            .expect("despina perf");
+        let report = serde_json::from_slice(&output.stdout).expect("JSON");
+        agrees_with_the_server(&report);
+    }
+}
+
+#[test]
 fn several_models_are_asked_as_often_as_their_weights_say() {
     let repository = Repository::empty();
     for model in ["echo", "other"] {

@@ -1,10 +1,12 @@
 //! The flags of `despina perf`. Where they mean what perf_analyzer's mean, they are called the same.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
+use super::perf_values::{ModelFlag, header, parameter, shape};
+use crate::config::Config;
 use crate::perf::{
     Data, Distribution, Load, Measurement, ModelChoice, ParameterValue, Protocol, Range,
     RequestSettings, Settings, SharedMemory, Slo, Source, Target, TensorFormat, zipf_weight,
@@ -26,7 +28,8 @@ pub(super) struct PerfFlags {
     /// The server's HOST:PORT [default: localhost:8000, or localhost:8001 over gRPC].
     #[arg(short = 'u', long = "url", value_name = "HOST:PORT")]
     url: Option<String>,
-    /// How it is spoken to.
+    /// How it is spoken to; inprocess asks the models of --model-repository in this process, without a
+    /// server.
     #[arg(
         short = 'i',
         long = "protocol",
@@ -34,6 +37,12 @@ pub(super) struct PerfFlags {
         default_value = "http"
     )]
     protocol: ProtocolFlag,
+    /// The models that are asked in process.
+    #[arg(long, value_name = "FOLDER", required_if_eq("protocol", "inprocess"))]
+    model_repository: Option<PathBuf>,
+    /// libonnxruntime's file, in process; otherwise it is looked for.
+    #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+    onnxruntime_library: Option<PathBuf>,
     /// Send requests in streams that stay open; over gRPC.
     #[arg(long)]
     streaming: bool,
@@ -175,6 +184,7 @@ struct DataFlags {
 enum ProtocolFlag {
     Http,
     Grpc,
+    Inprocess,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -190,50 +200,11 @@ enum FormatFlag {
     Json,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SharedMemoryFlag {
     None,
     System,
-}
-
-/// `NAME[:VERSION][=WEIGHT]`
-#[derive(Clone, Debug, PartialEq)]
-struct ModelFlag {
-    name: String,
-    version: Option<u64>,
-    weight: Option<f64>,
-}
-
-impl FromStr for ModelFlag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (rest, weight) = match text.rsplit_once('=') {
-            Some((rest, weight)) => {
-                let weight = weight
-                    .parse()
-                    .ok()
-                    .filter(|weight: &f64| *weight > 0.0 && weight.is_finite());
-                (rest, Some(weight.ok_or("a weight is a number above 0")?))
-            }
-            None => (text, None),
-        };
-        let (name, version) = match rest.rsplit_once(':') {
-            Some((name, version)) => {
-                let version = version.parse().map_err(|_| "a version is a whole number")?;
-                (name, Some(version))
-            }
-            None => (rest, None),
-        };
-        if name.is_empty() {
-            return Err("a model has a name".to_owned());
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            version,
-            weight,
-        })
-    }
+    Cuda,
 }
 
 impl PerfFlags {
@@ -242,23 +213,15 @@ impl PerfFlags {
     /// # Errors
     /// If one is malformed, or two contradict each other.
     pub(super) fn settings(&self) -> Result<Settings> {
-        let protocol = match (self.protocol, self.streaming) {
-            (ProtocolFlag::Http, true) => bail!("--streaming is for gRPC: add -i grpc"),
-            (ProtocolFlag::Http, false) => Protocol::Http,
-            (ProtocolFlag::Grpc, false) => Protocol::Grpc,
-            (ProtocolFlag::Grpc, true) => Protocol::GrpcStreaming,
-        };
-        let port = if protocol == Protocol::Http {
-            8000
-        } else {
-            8001
-        };
-        let url = self
-            .url
-            .clone()
-            .unwrap_or_else(|| format!("localhost:{port}"));
         let data = &self.data;
         ensure!(data.batch_size > 0, "-b must be 1 at least");
+        let percentiles = self.measurement.percentile.iter();
+        for &percent in percentiles.chain([&self.load.slo_percentile]) {
+            ensure!(
+                percent > 0.0 && percent <= 100.0,
+                "a percentile of {percent} is not above 0 and at most 100"
+            );
+        }
         ensure!(
             self.load.max_threads != Some(0),
             "--max-threads must be 1 at least"
@@ -268,7 +231,7 @@ impl PerfFlags {
             "--connections must be 1 at least"
         );
         Ok(Settings {
-            target: Target { url, protocol },
+            target: self.target()?,
             models: self.models()?,
             load: self.load.load()?,
             measurement: self.measurement(),
@@ -286,11 +249,40 @@ impl PerfFlags {
             shared_memory: match data.shared_memory {
                 SharedMemoryFlag::None => SharedMemory::None,
                 SharedMemoryFlag::System => SharedMemory::System,
+                SharedMemoryFlag::Cuda => SharedMemory::Cuda,
             },
             output_shared_memory_size: data.output_shared_memory_size,
             threads: self.load.max_threads,
             connections: self.load.connections,
         })
+    }
+
+    fn target(&self) -> Result<Target> {
+        if let (ProtocolFlag::Inprocess, Some(repository)) = (self.protocol, &self.model_repository)
+        {
+            ensure!(
+                self.url.is_none() && self.data.shared_memory == SharedMemoryFlag::None,
+                "in process there is no server: leave out -u and --shared-memory"
+            );
+            let mut config = Config::default();
+            config.repository.repositories = vec![repository.clone()];
+            config
+                .onnxruntime
+                .library
+                .clone_from(&self.onnxruntime_library);
+            return Ok(Target::Inside(Box::new(config)));
+        }
+        let (protocol, port) = match (self.protocol, self.streaming) {
+            (ProtocolFlag::Grpc, false) => (Protocol::Grpc, 8001),
+            (ProtocolFlag::Grpc, true) => (Protocol::GrpcStreaming, 8001),
+            (_, false) => (Protocol::Http, 8000),
+            (_, true) => bail!("--streaming is for gRPC: add -i grpc"),
+        };
+        let url = self
+            .url
+            .clone()
+            .unwrap_or_else(|| format!("localhost:{port}"));
+        Ok(Target::Remote(url, protocol))
     }
 
     fn models(&self) -> Result<Vec<ModelChoice>> {
@@ -409,49 +401,4 @@ impl From<FormatFlag> for TensorFormat {
 
 fn milliseconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number / 1e3).unwrap_or_default()
-}
-
-/// `NAME:D,D,...`
-fn shape(text: &str) -> Result<(String, Vec<i64>)> {
-    let parsed = text.rsplit_once(':').and_then(|(name, dims)| {
-        let dims: Option<Vec<i64>> = dims.split(',').map(|dim| dim.trim().parse().ok()).collect();
-        Some((name.to_owned(), dims?))
-    });
-    match parsed {
-        Some(shape) if shape.1.iter().all(|&dim| dim >= 0) => Ok(shape),
-        _ => bail!("--shape {text}: it is NAME:D,D,... with whole numbers"),
-    }
-}
-
-/// `NAME:VALUE`, which may not smuggle in another field.
-fn header(text: &str) -> Result<(String, String)> {
-    let printable = text
-        .bytes()
-        .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
-    match text.split_once(':') {
-        Some((name, value)) if printable && !name.trim().is_empty() => {
-            Ok((name.trim().to_owned(), value.trim().to_owned()))
-        }
-        _ => bail!("-H {text}: it is NAME:VALUE in visible ASCII"),
-    }
-}
-
-/// `NAME:VALUE:TYPE`
-fn parameter(text: &str) -> Result<(String, ParameterValue)> {
-    let parsed = text.rsplit_once(':').and_then(|(rest, kind)| {
-        let (name, value) = rest.split_once(':')?;
-        let value = match kind {
-            "bool" => ParameterValue::Bool(value.parse().ok()?),
-            "int" => ParameterValue::Int(value.parse().ok()?),
-            "string" => ParameterValue::Text(value.to_owned()),
-            _ => return None,
-        };
-        Some((name.to_owned(), value))
-    });
-    match parsed {
-        Some(parameter) => Ok(parameter),
-        None => {
-            bail!("--request-parameter {text}: it is NAME:VALUE:TYPE, the type bool, int or string")
-        }
-    }
 }

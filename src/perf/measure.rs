@@ -230,7 +230,7 @@ impl Bench<'_> {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        self.control.statistics(&self.models)
+        self.server.statistics(&self.models)
     }
 
     fn tell(&mut self, wanted: &Wanted, gathering: &Gathering) {

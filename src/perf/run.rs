@@ -13,15 +13,16 @@ use super::{
     control::{Control, Door, grpc_path},
     cpu::ServerProcesses,
     data::{self, Sample},
-    driver::{Link, Pacing, Place, drive},
-    level::{Client, Level, LevelLoad, Report, Server, SloResult},
+    driver::{Calls as InsideCalls, Link, Pacing, Place, drive, drive_inside},
+    level::{self, Client, Level, LevelLoad, Report, SloResult},
     load::{Arrivals, Distribution, Popularity, intervals},
     measure::{Measured, Wanted},
     model::Model,
     number::{Range, whole_count},
     request,
     search::Search,
-    settings::{Load, Protocol, Settings, Slo},
+    server::Server,
+    settings::{Load, Protocol, Settings, Slo, Target},
     shared::{self, Placement, Region, SharedMemory},
     verify::Verifier,
     wire::{Calls, GrpcWire, HeaderBlock, HttpWire, Message, Out},
@@ -42,7 +43,7 @@ const PRECISION: f64 = 0.03;
 pub(super) struct Bench<'a> {
     pub(super) settings: &'a Settings,
     pub(super) watch: &'a mut dyn FnMut(&Progress),
-    pub(super) control: Control,
+    pub(super) server: Server,
     pub(super) models: Vec<Model>,
     samples: Vec<Vec<Sample>>,
     pub(super) requests: Vec<Vec<Message>>,
@@ -65,17 +66,12 @@ pub fn run(settings: &Settings, watch: &mut dyn FnMut(&Progress)) -> Result<Repo
 
 impl<'a> Bench<'a> {
     fn new(settings: &'a Settings, watch: &'a mut dyn FnMut(&Progress)) -> Result<Self> {
-        let door = match settings.target.protocol {
-            Protocol::Http => Door::Http,
-            Protocol::Grpc | Protocol::GrpcStreaming => Door::Grpc,
-        };
-        let headers = settings.request.headers.clone();
-        let control = Control::new(&settings.target.url, door, headers)?;
+        let server = Server::open(settings)?;
         Ok(Self {
             settings,
             watch,
-            processes: ServerProcesses::listening_at(control.address),
-            control,
+            processes: server.processes(),
+            server,
             models: Vec::new(),
             samples: Vec::new(),
             requests: Vec::new(),
@@ -87,7 +83,7 @@ impl<'a> Bench<'a> {
 
     fn prepare(&mut self) -> Result<()> {
         for choice in &self.settings.models {
-            let model = self.control.model(&choice.name, choice.version)?;
+            let model = self.server.model(&choice.name, choice.version)?;
             self.add(model)?;
         }
         Ok(())
@@ -96,7 +92,10 @@ impl<'a> Bench<'a> {
     /// Makes the requests of a model.
     fn add(&mut self, model: Model) -> Result<()> {
         let settings = self.settings;
-        if model.decoupled && settings.target.protocol != Protocol::GrpcStreaming {
+        let once = [Protocol::Http, Protocol::Grpc];
+        if model.decoupled
+            && matches!(&settings.target, Target::Remote(_, way) if once.contains(way))
+        {
             bail!(
                 "model {} is decoupled, and is asked with -i grpc --streaming",
                 model.name
@@ -104,10 +103,12 @@ impl<'a> Bench<'a> {
         }
         let samples = data::samples(&settings.data, &model)?;
         let mut placements = Vec::new();
-        if settings.shared_memory == SharedMemory::System {
+        if settings.shared_memory != SharedMemory::None {
             let room = settings.output_shared_memory_size;
             let regions;
-            (placements, regions) = shared::place(&self.control, &model, &samples, room)?;
+            let control = self.control()?;
+            (placements, regions) =
+                shared::place(settings.shared_memory, control, &model, &samples, room)?;
             self.regions.extend(regions);
         }
         let messages = samples
@@ -128,25 +129,25 @@ impl<'a> Bench<'a> {
         placement: Option<&Placement>,
     ) -> Result<Message> {
         let request = &self.settings.request;
-        match self.control.door {
-            Door::Http => {
-                let host = &self.control.authority;
-                request::http(host, model, sample, placement, request)
+        match (&self.server, &self.settings.target) {
+            (Server::Remote(control), Target::Remote(_, Protocol::Http)) => {
+                request::http(&control.authority, model, sample, placement, request)
             }
-            Door::Grpc => Ok(request::grpc(model, sample, placement, request)),
+            (Server::Remote(_), _) => Ok(request::grpc(model, sample, placement, request)),
+            (Server::Inside(_), _) => Ok(Message::default()),
         }
     }
 
     fn report(&mut self) -> Result<Report> {
-        let (name, version) = self.control.server().context("the server's metadata")?;
+        let (name, version) = self.server.identity().context("the server's metadata")?;
         let begun = SystemTime::now().duration_since(UNIX_EPOCH);
         let (levels, slo) = self.levels()?;
         Ok(Report {
-            server: Server {
+            server: level::Server {
                 name,
                 version,
-                url: self.settings.target.url.clone(),
-                protocol: self.settings.target.protocol.name().to_owned(),
+                url: self.settings.target.url(),
+                protocol: self.settings.target.way().to_owned(),
             },
             client: Client {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -163,9 +164,19 @@ impl<'a> Bench<'a> {
     }
 
     fn clean_up(&mut self) {
-        for region in self.regions.drain(..) {
-            // The server may be gone, and what it knew with it.
-            let _ = region.unregister(&self.control);
+        for region in std::mem::take(&mut self.regions) {
+            if let Ok(control) = self.control() {
+                // The server may be gone, and what it knew with it.
+                let _ = region.unregister(control);
+            }
+        }
+    }
+
+    /// The server's door.
+    fn control(&self) -> Result<&Control> {
+        match &self.server {
+            Server::Remote(control) => Ok(control),
+            Server::Inside(_) => bail!("in process there is no shared memory between two"),
         }
     }
 
@@ -175,7 +186,8 @@ impl<'a> Bench<'a> {
             .iter()
             .cloned()
             .zip(self.samples.iter().cloned());
-        Verifier::new(self.control.door, &models.collect::<Vec<_>>())
+        let door = self.control().map_or(Door::Http, |control| control.door);
+        Verifier::new(door, &models.collect::<Vec<_>>())
     }
 
     fn levels(&mut self) -> Result<(Vec<Level>, Option<SloResult>)> {
@@ -259,36 +271,54 @@ impl<'a> Bench<'a> {
     /// Requests that an open loop may have under way.
     fn most_in_flight(&self) -> usize {
         let connections = self.settings.connections.unwrap_or(CONNECTIONS);
-        match self.control.door {
-            Door::Http => connections,
-            Door::Grpc => connections * CALLS_PER_CONNECTION,
+        match self.settings.target {
+            Target::Remote(_, Protocol::Grpc | Protocol::GrpcStreaming) => {
+                connections * CALLS_PER_CONNECTION
+            }
+            Target::Remote(_, Protocol::Http) | Target::Inside(_) => connections,
         }
     }
 
     /// What each thread does, with so many requests under way at most.
     pub(super) fn driver(&self, concurrency: usize) -> Box<dyn FnOnce(Place) + Send> {
-        let (calls, method) = match self.settings.target.protocol {
-            Protocol::Http => {
-                let link = self.link(concurrency, |_: &mut Out| HttpWire::default());
-                return Box::new(move |place| drive(place, &link));
+        match (&self.server, &self.settings.target) {
+            (Server::Inside(inside), _) => {
+                let calls = InsideCalls::new(inside.registry(), &self.models, &self.samples);
+                Box::new(move |place| drive_inside(place, &calls))
             }
-            Protocol::Grpc => (Calls::Unary, "ModelInfer"),
-            Protocol::GrpcStreaming => (Calls::Streaming, "ModelStreamInfer"),
-        };
-        let headers = &self.settings.request.headers;
-        let block = HeaderBlock::grpc(&self.control.authority, &grpc_path(method), headers);
-        let needed = concurrency.div_ceil(CALLS_PER_CONNECTION);
-        let link = self.link(needed, move |out: &mut Out| {
-            GrpcWire::open(calls, block.clone(), CALLS_PER_CONNECTION, out)
-        });
-        Box::new(move |place| drive(place, &link))
+            (Server::Remote(control), Target::Remote(_, Protocol::Http)) => {
+                let wire = |_: &mut Out| HttpWire::default();
+                let link = self.link(control, concurrency, wire);
+                Box::new(move |place| drive(place, &link))
+            }
+            (Server::Remote(control), target) => {
+                let wire = self.grpc_wire(control, target);
+                let needed = concurrency.div_ceil(CALLS_PER_CONNECTION);
+                let link = self.link(control, needed, wire);
+                Box::new(move |place| drive(place, &link))
+            }
+        }
     }
 
-    fn link<F>(&self, needed: usize, wire: F) -> Link<F> {
+    fn grpc_wire(
+        &self,
+        control: &Control,
+        target: &Target,
+    ) -> impl Fn(&mut Out) -> GrpcWire + Send + use<> {
+        let (calls, method) = match target {
+            Target::Remote(_, Protocol::GrpcStreaming) => (Calls::Streaming, "ModelStreamInfer"),
+            _ => (Calls::Unary, "ModelInfer"),
+        };
+        let headers = &self.settings.request.headers;
+        let block = HeaderBlock::grpc(&control.authority, &grpc_path(method), headers);
+        move |out: &mut Out| GrpcWire::open(calls, block.clone(), CALLS_PER_CONNECTION, out)
+    }
+
+    fn link<F>(&self, control: &Control, needed: usize, wire: F) -> Link<F> {
         let closed = matches!(self.settings.load, Load::Concurrency(_));
         let most = self.settings.connections.unwrap_or(needed);
         Link {
-            address: self.control.address,
+            address: control.address,
             // Every thread has one at least.
             connections: most.max(self.threads),
             opened: if closed { most } else { most.min(OPENED) },

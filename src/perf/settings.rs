@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     data::Data, load::Distribution, number::Range, request::RequestSettings, shared::SharedMemory,
 };
+use crate::config::Config;
 
 /// A run.
 #[derive(Clone, Debug)]
@@ -32,12 +33,37 @@ pub struct Settings {
 }
 
 /// A server and the way to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// `HOST:PORT`.
-    pub url: String,
-    /// How it is spoken to.
-    pub protocol: Protocol,
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One at `HOST:PORT`, and how it is spoken to.
+    Remote(String, Protocol),
+    /// One with this configuration in this process, asked without a door. It loads only the models
+    /// that are asked.
+    Inside(Box<Config>),
+}
+
+impl Target {
+    /// Where it is.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Remote(url, _) => url.clone(),
+            Self::Inside(config) => {
+                let folders = config.repository.repositories.iter();
+                folders
+                    .map(|folder| folder.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            }
+        }
+    }
+
+    /// How people call the way to it.
+    pub fn way(&self) -> &'static str {
+        match self {
+            Self::Remote(_, protocol) => protocol.name(),
+            Self::Inside(_) => "no door, in process",
+        }
+    }
 }
 
 /// A protocol.

@@ -1,16 +1,24 @@
-//! Shared memory that requests only name: where in it the tensors of each sample lie.
+//! Memory that requests only name: where in it the tensors of each sample lie.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     os::unix::fs::FileExt,
     path::PathBuf,
     process,
+    sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 
 use super::{control::Control, data::Sample, model::Model};
-use crate::tensor::Shape;
+use crate::{
+    device::{
+        Inventory,
+        cuda::{Context, DeviceMemory},
+    },
+    tensor::Shape,
+};
 
 /// Which memory tensors travel in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +28,12 @@ pub enum SharedMemory {
     None,
     /// POSIX shared memory.
     System,
+    /// Memory of the first GPU.
+    Cuda,
 }
+
+/// The GPU whose memory is shared.
+const ORDINAL: u32 = 0;
 
 /// One tensor's place.
 #[derive(Clone, Debug)]
@@ -37,91 +50,147 @@ pub(super) struct Placement {
     pub(super) outputs: Vec<Placed>,
 }
 
-/// A region that the server knows. The file goes with the value.
+/// A region that the server may know. Its memory goes with the value.
 #[derive(Debug)]
 pub(super) struct Region {
     name: String,
-    path: PathBuf,
-    file: File,
     byte_size: u64,
+    memory: Memory,
+}
+
+#[derive(Debug)]
+enum Memory {
+    System { path: PathBuf, file: File },
+    Cuda(Arc<DeviceMemory>),
 }
 
 impl Region {
-    fn create(name: String, byte_size: u64) -> Result<Self> {
-        let path = PathBuf::from("/dev/shm").join(&name);
+    fn create(kind: SharedMemory, name: String, byte_size: u64) -> Result<Self> {
+        let memory = match kind {
+            SharedMemory::Cuda => Memory::cuda(byte_size)?,
+            SharedMemory::None | SharedMemory::System => Memory::system(&name, byte_size)?,
+        };
+        Ok(Self {
+            name,
+            byte_size,
+            memory,
+        })
+    }
+
+    fn write(&self, bytes: &Bytes, offset: u64) -> Result<()> {
+        match &self.memory {
+            Memory::System { file, .. } => file.write_all_at(bytes, offset)?,
+            Memory::Cuda(memory) => {
+                let span = memory.span(usize::try_from(offset)?, bytes.len());
+                span.context("the region is too small")?
+                    .store(bytes.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the server of it.
+    fn register(&self, control: &Control) -> Result<()> {
+        match &self.memory {
+            Memory::System { .. } => {
+                control.register_system(&self.name, &format!("/{}", self.name), self.byte_size)
+            }
+            Memory::Cuda(memory) => {
+                let handle = memory
+                    .share()
+                    .context("the GPU's memory cannot be shared")?;
+                control.register_cuda(&self.name, &handle, ORDINAL, self.byte_size)
+            }
+        }
+    }
+
+    /// Tells the server that it is no more.
+    pub(super) fn unregister(&self, control: &Control) -> Result<()> {
+        match &self.memory {
+            Memory::System { .. } => control.unregister_system(&self.name),
+            Memory::Cuda(_) => control.unregister_cuda(&self.name),
+        }
+    }
+}
+
+impl Memory {
+    fn system(name: &str, byte_size: u64) -> Result<Self> {
+        let path = PathBuf::from("/dev/shm").join(name);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .open(&path)
             .with_context(|| format!("cannot make shared memory {}", path.display()))?;
-        let region = Self {
-            name,
-            path,
-            file,
-            byte_size,
-        };
-        region.file.set_len(byte_size)?;
-        Ok(region)
+        let length = file.set_len(byte_size);
+        let memory = Self::System { path, file };
+        length?;
+        Ok(memory)
     }
 
-    /// Tells the server that it is no more.
-    pub(super) fn unregister(&self, control: &Control) -> Result<()> {
-        control.unregister_system(&self.name)
+    fn cuda(byte_size: u64) -> Result<Self> {
+        if let Some(reason) = Inventory::probe().no_gpu_reason {
+            bail!("--shared-memory cuda needs a GPU here: {reason}");
+        }
+        let context = Context::open(ORDINAL)?;
+        Ok(Self::Cuda(DeviceMemory::new(
+            &context,
+            usize::try_from(byte_size)?,
+        )?))
     }
 }
 
-impl Drop for Region {
+impl Drop for Memory {
     fn drop(&mut self) {
-        // Nothing can be done about a file that is gone.
-        let _ = std::fs::remove_file(&self.path);
+        if let Self::System { path, .. } = self {
+            // Nothing can be done about a file that is gone.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
-/// Puts the samples of a model into shared memory that the server is told of: a region of inputs and
-/// one of outputs, which all requests share. `output_byte_size` is the room for an output whose size
-/// the model does not tell, for each row.
+/// Puts the samples of a model into memory of that kind that the server is told of: a region of inputs
+/// and one of outputs, which all requests share. `output_byte_size` is the room for an output whose
+/// size the model does not tell, for each row.
 pub(super) fn place(
+    kind: SharedMemory,
     control: &Control,
     model: &Model,
     samples: &[Sample],
     output_byte_size: u64,
 ) -> Result<(Vec<Placement>, Vec<Region>)> {
-    let batch_size = batch_size(model, samples);
-    let name = |what: &str| {
-        format!(
-            "despina_perf_{}_{}_{what}",
-            process::id(),
-            model.name.replace('/', "_")
-        )
-    };
-    let room: Vec<u64> = output_rooms(model, batch_size, output_byte_size);
-    let inputs = Region::create(
-        name("inputs"),
-        samples.iter().map(sample_byte_size).sum::<u64>().max(1),
-    )?;
-    let outputs = Region::create(name("outputs"), room.iter().sum::<u64>().max(1))?;
+    let rooms = output_rooms(model, batch_size(model, samples), output_byte_size);
+    let inputs = samples.iter().map(sample_byte_size).sum();
+    let inputs = Region::create(kind, name(model, "inputs"), u64::max(inputs, 1))?;
+    let outputs = rooms.iter().sum();
+    let outputs = Region::create(kind, name(model, "outputs"), u64::max(outputs, 1))?;
     let mut offset = 0;
     let mut placements = Vec::new();
     for sample in samples {
         let mut places = Vec::new();
         for tensor in &sample.inputs {
-            inputs.file.write_all_at(&tensor.data, offset)?;
+            inputs.write(&tensor.data, offset)?;
             places.push(placed(&inputs, &mut offset, tensor.data.len() as u64));
         }
-        let mut output_offset = 0;
-        let rooms = room.iter();
+        let mut offset = 0;
+        let rooms = rooms
+            .iter()
+            .map(|&size| placed(&outputs, &mut offset, size));
         placements.push(Placement {
             inputs: places,
-            outputs: rooms
-                .map(|&size| placed(&outputs, &mut output_offset, size))
-                .collect(),
+            outputs: rooms.collect(),
         });
     }
-    for region in [&inputs, &outputs] {
-        control.register_system(&region.name, &format!("/{}", region.name), region.byte_size)?;
+    let regions = vec![inputs, outputs];
+    for region in &regions {
+        region.register(control)?;
     }
-    Ok((placements, vec![inputs, outputs]))
+    Ok((placements, regions))
+}
+
+fn name(model: &Model, what: &str) -> String {
+    let model = model.name.replace('/', "_");
+    format!("despina_perf_{}_{model}_{what}", process::id())
 }
 
 fn placed(region: &Region, offset: &mut u64, byte_size: u64) -> Placed {
@@ -135,18 +204,14 @@ fn placed(region: &Region, offset: &mut u64, byte_size: u64) -> Placed {
 }
 
 fn sample_byte_size(sample: &Sample) -> u64 {
-    sample
-        .inputs
-        .iter()
-        .map(|tensor| tensor.data.len() as u64)
-        .sum()
+    let sizes = sample.inputs.iter().map(|tensor| tensor.data.len() as u64);
+    sizes.sum()
 }
 
 /// Rows of a request.
 fn batch_size(model: &Model, samples: &[Sample]) -> u64 {
-    let rows = samples
-        .first()
-        .and_then(|sample| sample.inputs.first()?.shape.first());
+    let first = samples.first().and_then(|sample| sample.inputs.first());
+    let rows = first.and_then(|tensor| tensor.shape.first());
     let rows = rows.filter(|_| model.batched).copied().unwrap_or(1);
     u64::try_from(rows).unwrap_or(1)
 }

@@ -71,14 +71,27 @@ impl Verifier {
     /// # Errors
     /// What is wrong with it. That it is not the same as another is only counted.
     pub(super) fn check(&self, model: usize, sample: usize, kept: &Kept) -> Result<(), String> {
-        let Some((model, references)) = self.models.get(model) else {
-            return Ok(());
-        };
-        self.checked.fetch_add(1, Ordering::Relaxed);
         let outputs = match self.door {
             Door::Http => http_outputs(kept),
             Door::Grpc => grpc_outputs(kept),
         };
+        self.check_outputs(model, sample, outputs)
+    }
+
+    /// Checks an answer's outputs, if there are any to be had.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn check_outputs(
+        &self,
+        model: usize,
+        sample: usize,
+        outputs: Result<Vec<Tensor>>,
+    ) -> Result<(), String> {
+        let Some((model, references)) = self.models.get(model) else {
+            return Ok(());
+        };
+        self.checked.fetch_add(1, Ordering::Relaxed);
         let checked = outputs.and_then(|outputs| {
             for output in &outputs {
                 fits(model, output)?;

@@ -316,3 +316,43 @@ fn many_requests_in_device_memory_are_gathered_and_scattered_by_one_kernel_each(
     client.finish();
     server.stop();
 }
+
+#[test]
+fn the_load_generator_puts_tensors_into_device_memory() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    models.add(
+        "gpu",
+        &echo("gpu", "{ kind: KIND_GPU gpus: [ 0 ] }", ""),
+        &[1],
+    );
+    let server = fake.start(models.path(), &["--allow-client-shm", "true"], &[]);
+    for (protocol, address) in [("http", server.http), ("grpc", server.grpc)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_despina"))
+            .args([
+                "perf",
+                "-m",
+                "gpu",
+                "--shape",
+                "IN:4",
+                "--shared-memory",
+                "cuda",
+            ])
+            .args([
+                "--request-count",
+                "20",
+                "-i",
+                protocol,
+                "-u",
+                &address.to_string(),
+            ])
+            .env("LD_LIBRARY_PATH", fake.folder.path())
+            .env("FAKE_CUDA_COUNTERS", fake.counters())
+            .output()
+            .expect("despina perf");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+    }
+    let left = server.call("GET", "/v2/cudasharedmemory/status", "");
+    assert_eq!(left.text(), "[]", "a region is left");
+}

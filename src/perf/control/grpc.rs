@@ -98,6 +98,33 @@ impl Control {
         Ok(())
     }
 
+    pub(super) fn grpc_register_cuda(
+        &self,
+        name: &str,
+        handle: &[u8; 64],
+        ordinal: u32,
+        byte_size: u64,
+    ) -> Result<()> {
+        let request = pb::CudaSharedMemoryRegisterRequest {
+            name: name.to_owned(),
+            raw_handle: handle.to_vec(),
+            device_id: ordinal.into(),
+            byte_size,
+        };
+        let method = "CudaSharedMemoryRegister";
+        let _: pb::CudaSharedMemoryRegisterResponse = self.grpc(method, &request)?;
+        Ok(())
+    }
+
+    pub(super) fn grpc_unregister_cuda(&self, name: &str) -> Result<()> {
+        let request = pb::CudaSharedMemoryUnregisterRequest {
+            name: name.to_owned(),
+        };
+        let method = "CudaSharedMemoryUnregister";
+        let _: pb::CudaSharedMemoryUnregisterResponse = self.grpc(method, &request)?;
+        Ok(())
+    }
+
     pub(super) fn grpc_unregister_system(&self, name: &str) -> Result<()> {
         let request = pb::SystemSharedMemoryUnregisterRequest {
             name: name.to_owned(),

@@ -1,6 +1,7 @@
 //! The questions over HTTP.
 
 use anyhow::{Context, Result};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
@@ -96,8 +97,24 @@ impl Control {
         self.http("POST", &path, &body).map(drop)
     }
 
-    pub(super) fn http_unregister_system(&self, name: &str) -> Result<()> {
-        let path = format!("/v2/systemsharedmemory/region/{name}/unregister");
+    pub(super) fn http_register_cuda(
+        &self,
+        name: &str,
+        handle: &[u8; 64],
+        ordinal: u32,
+        byte_size: u64,
+    ) -> Result<()> {
+        let handle = BASE64_STANDARD.encode(handle);
+        let body = json!({
+            "raw_handle": { "b64": handle }, "device_id": ordinal, "byte_size": byte_size,
+        });
+        let path = format!("/v2/cudasharedmemory/region/{name}/register");
+        self.http("POST", &path, &body.to_string()).map(drop)
+    }
+
+    /// Of shared memory of that kind.
+    pub(super) fn http_unregister(&self, kind: &str, name: &str) -> Result<()> {
+        let path = format!("/v2/{kind}sharedmemory/region/{name}/unregister");
         self.http("POST", &path, "").map(drop)
     }
 }

@@ -169,10 +169,33 @@ impl Control {
         .with_context(|| format!("the server cannot use shared memory {key}"))
     }
 
+    /// Has the server know a region of a GPU's memory.
+    pub(super) fn register_cuda(
+        &self,
+        name: &str,
+        handle: &[u8; 64],
+        ordinal: u32,
+        byte_size: u64,
+    ) -> Result<()> {
+        match self.door {
+            Door::Http => self.http_register_cuda(name, handle, ordinal, byte_size),
+            Door::Grpc => self.grpc_register_cuda(name, handle, ordinal, byte_size),
+        }
+        .context("the server cannot use memory of the GPU")
+    }
+
+    /// Has the server forget a region of a GPU's memory.
+    pub(super) fn unregister_cuda(&self, name: &str) -> Result<()> {
+        match self.door {
+            Door::Http => self.http_unregister("cuda", name),
+            Door::Grpc => self.grpc_unregister_cuda(name),
+        }
+    }
+
     /// Has the server forget a region of system shared memory.
     pub(super) fn unregister_system(&self, name: &str) -> Result<()> {
         match self.door {
-            Door::Http => self.http_unregister_system(name),
+            Door::Http => self.http_unregister("system", name),
             Door::Grpc => self.grpc_unregister_system(name),
         }
     }

@@ -4,6 +4,7 @@
 mod chooser;
 mod connection;
 mod events;
+mod inside;
 mod pacer;
 mod pool;
 mod recorder;
@@ -20,6 +21,7 @@ use std::{
 };
 
 pub(super) use self::{
+    inside::{Calls, drive as drive_inside},
     pacer::Pacing,
     pool::Link,
     recorder::{ModelSlice, Slice},

@@ -25,7 +25,7 @@ pub(super) use self::{
 pub(super) type Ticket = u32;
 
 /// A request's bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Message {
     /// HTTP: head and body. gRPC: the message with its length in front.
     pub(super) bytes: Bytes,
