@@ -1,6 +1,8 @@
 //! What the server and its models say about themselves, in the protocol's own messages; each door
 //! writes them in its own way.
 
+use std::collections::BTreeMap;
+
 use super::{Stage, admit::Admitted};
 use crate::{
     error::{Error, Result},
@@ -196,8 +198,25 @@ fn model_statistics(model: &Model) -> pb::ModelStatistics {
             .enumerate()
             .map(|(index, response)| (index.to_string(), response_statistics(response)))
             .collect(),
-        memory_usage: Vec::new(),
+        memory_usage: memory_usage(model),
     }
+}
+
+/// What its instances hold of each GPU, for whatever purpose. What they hold on the host is not known.
+fn memory_usage(model: &Model) -> Vec<pb::MemoryUsage> {
+    let mut sums = BTreeMap::<u32, u64>::new();
+    for account in model.accounts() {
+        let ordinal = account.device().context().ordinal();
+        let sum = sums.entry(ordinal).or_default();
+        *sum = sum.saturating_add(account.total_byte_size());
+    }
+    sums.into_iter()
+        .map(|(ordinal, byte_size)| pb::MemoryUsage {
+            r#type: "GPU".to_owned(),
+            id: ordinal.into(),
+            byte_size,
+        })
+        .collect()
 }
 
 fn response_statistics(response: &ResponseSnapshot) -> pb::InferResponseStatistics {

@@ -142,6 +142,11 @@ fn computing_is_told_apart_from_copying_and_accounted_to_the_model() {
     let busy = value("despina_model_gpu_busy_seconds_total", "");
     assert!(busy > 0.0 && busy < 0.4, "{busy}");
 
+    let statistics = server.call("GET", "/v2/models/simulated/stats", "").json();
+    let total = 2 * (1_048_576 + 65_536) + 4096;
+    let usage = serde_json::json!([{"type": "GPU", "id": 0, "byte_size": total}]);
+    assert_eq!(statistics["model_stats"][0]["memory_usage"], usage);
+
     let path = "/v2/repository/models/simulated/unload";
     assert_eq!(server.call("POST", path, "{}").status, 200);
     wait_until("the unload", || fake.count(0, Counter::UsedBytes) == 0);

@@ -45,3 +45,25 @@ fn a_gpu_makes_the_same_of_images_as_the_cpu() {
     }
     server.stop();
 }
+
+#[test]
+fn the_time_of_a_kernel_is_what_executing_takes() {
+    let fake = Fake::new();
+    let models = Repository::empty();
+    let group = "{ kind: KIND_GPU gpus: [ 0 ] }";
+    models.add("gpu", &images(group, ""), &[1]);
+    let kernels = [("FAKE_CUDA_KERNEL_US", "100000")];
+    let server = fake.start(models.path(), &[], &kernels);
+    let body = format!(
+        r#"{{"inputs":[{{"name":"IN","datatype":"UINT8","shape":[1,5,4,3],"data":{:?}}}]}}"#,
+        [7; 60]
+    );
+    assert_eq!(
+        server.call("POST", "/v2/models/gpu/infer", &body).status,
+        200
+    );
+    let statistics = server.call("GET", "/v2/models/gpu/stats", "").json();
+    let infer = &statistics["model_stats"][0]["inference_stats"]["compute_infer"]["ns"];
+    assert!(infer.as_u64().unwrap() >= 100_000_000, "{statistics}");
+    server.stop();
+}

@@ -101,6 +101,7 @@ fn model_statistics(model: &pb::ModelStatistics) -> Value {
         .map(|(index, response)| (index, response_statistics(response)))
         .collect();
     let batches: Vec<_> = model.batch_stats.iter().map(batch_statistics).collect();
+    let memory: Vec<_> = model.memory_usage.iter().map(memory_usage).collect();
     json!({
         "name": model.name,
         "version": model.version,
@@ -119,8 +120,12 @@ fn model_statistics(model: &pb::ModelStatistics) -> Value {
         },
         "response_stats": responses,
         "batch_stats": batches,
-        "memory_usage": [],
+        "memory_usage": memory,
     })
+}
+
+fn memory_usage(usage: &pb::MemoryUsage) -> Value {
+    json!({ "type": usage.r#type, "id": usage.id, "byte_size": usage.byte_size })
 }
 
 fn response_statistics(response: &pb::InferResponseStatistics) -> Value {
@@ -175,6 +180,11 @@ mod tests {
                 compute_infer: some(1, 9),
                 ..Default::default()
             }],
+            memory_usage: vec![pb::MemoryUsage {
+                r#type: "GPU".to_owned(),
+                id: 3,
+                byte_size: 77,
+            }],
             ..Default::default()
         });
         assert_eq!(
@@ -189,5 +199,7 @@ mod tests {
         assert_eq!(*empty, json!({"count": 3, "ns": 7}));
         assert_eq!(value["batch_stats"][0]["batch_size"], 4);
         assert_eq!(value["batch_stats"][0]["compute_infer"]["ns"], 9);
+        let usage = json!([{"type": "GPU", "id": 3, "byte_size": 77}]);
+        assert_eq!(value["memory_usage"], usage);
     }
 }
