@@ -18,6 +18,11 @@ impl BackendRegistry {
         self
     }
 
+    /// Every backend, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Backend>> {
+        self.backends.values()
+    }
+
     /// The backend of that name.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 
 mod banner;
 mod check;
+mod device_check;
 mod door_flags;
 mod flags;
 mod health;
@@ -30,8 +31,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::{
-    check::CheckFlags, flags::ServeFlags, health::HealthFlags, key::KeyCommand,
-    perf_flags::PerfFlags,
+    check::CheckFlags, device_check::DeviceCheckFlags, flags::ServeFlags, health::HealthFlags,
+    key::KeyCommand, perf_flags::PerfFlags,
 };
 
 /// A GPU-first inference server for many models at once.
@@ -63,6 +64,12 @@ enum Command {
     /// Each model version is loaded as it would be for serving, and dropped again. Exits with 0 if
     /// all can be served and with 1 otherwise.
     Check(Box<CheckFlags>),
+    /// Say what there is on this machine for models to run on, and try it.
+    ///
+    /// Names each GPU and backend, and the reason for each that cannot be used. Exits with 0 if there is
+    /// a GPU that models may use and, with --measure, everything that was tried on the GPUs came out right;
+    /// with 1 otherwise.
+    DeviceCheck(DeviceCheckFlags),
     /// Ask a running server whether it is ready.
     ///
     /// Exits with 0 if it is, with 1 if it says that it is not, and with 2 if it does not say. For
@@ -85,6 +92,7 @@ pub fn run() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Key(command) => key::run(&command),
         Command::Check(flags) => check::run(&flags),
+        Command::DeviceCheck(flags) => device_check::run(&flags),
         Command::Health(flags) => Ok(health::run(&flags)),
         Command::Perf(flags) => perf::run(&flags),
     };

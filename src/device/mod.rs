@@ -9,6 +9,7 @@ mod device_pool;
 mod devices;
 pub mod kernels;
 mod lane;
+pub mod measure;
 #[cfg(test)]
 mod on_fake;
 mod pinned_pool;

@@ -1,6 +1,7 @@
 //! The server's life: assemble, open the doors, become ready, drain, stop.
 
 mod assemble;
+mod findings;
 mod outlook;
 mod ports;
 
@@ -16,6 +17,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout_at};
 use self::ports::Ports;
 pub use self::{
     assemble::{Rooms, assemble},
+    findings::{Findings, FoundBackend, FoundGpu, findings},
     outlook::{Outlook, Row, outlook},
     ports::{Address, Addresses},
 };

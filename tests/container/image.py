@@ -17,6 +17,8 @@ MOST_OF_CONTEXT = 100_000_000
 # What comes from the machine that this runs on, so that package clients work in a root as they do here.
 OF_THE_MACHINE = ["/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/ssl/certs"]
 PASSED_ON = ["PIP_CERT", "PIP_DEFAULT_TIMEOUT", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
+# What an engine and the images that stand below set.
+ENVIRONMENT = {"HOME": "/root", "CARGO_HOME": "/usr/local/cargo"}
 PATH = "/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -60,11 +62,12 @@ class Image:
 
 
 class Builder:
-    """Builds the stages of a Dockerfile, each at most once."""
+    """Builds the stages of a Dockerfile, each at most once. `make_base` gives the folders that stand for an
+    image that the file does not build."""
 
-    def __init__(self, stages, bases, context, work):
+    def __init__(self, stages, make_base, context, work):
         self.stages = {stage.name: stage for stage in stages}
-        self.bases, self.context, self.work = bases, context, work
+        self.make_base, self.context, self.work = make_base, context, work
         self.images = {}
         patterns = (context / ".dockerignore").read_text(encoding="utf-8").splitlines()
         self.ignored = [line for line in patterns if line and not line.startswith("#")]
@@ -83,7 +86,7 @@ class Builder:
     def base(self, name):
         if name in self.stages:
             return self.build(name).on_top()
-        layers = [Layer("FROM", folder) for folder in self.bases[name]]
+        layers = [Layer("FROM", folder) for folder in self.make_base(name)]
         return Image(layers, {"PATH": PATH})
 
     def carry_out(self, image, instruction, arguments):
@@ -206,7 +209,8 @@ class Builder:
             with borrowed(root):
                 passed = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
                 command = ["chroot", root, "/usr/bin/env", "-i", "-C", image.folder]
-                command += [f"{key}={value}" for key, value in (variables | passed).items()]
+                settings = ENVIRONMENT | variables | passed
+                command += [f"{key}={value}" for key, value in settings.items()]
                 subprocess.run([*command, "/bin/sh", "-c", instruction.text], check=True)
 
     def mount_cache(self, root, kind, options):

@@ -29,8 +29,7 @@ from image import Builder
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 # What the images that the file names hold, as Debian's packages.
 PACKAGES = {
-    "rust": ["ca-certificates", "gcc", "g++", "libc6-dev", "make", "python3"],
-    "python": ["ca-certificates", "python3", "python3-pip"],
+    "build": ["ca-certificates", "gcc", "g++", "libc6-dev", "make", "python3", "python3-pip"],
     "base": ["ca-certificates"],
 }
 # In place of the compiler: hands out a binary that is there, and says so.
@@ -54,13 +53,9 @@ def main():
     arguments.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=arguments.cache) as folder:
         work = pathlib.Path(folder)
-        bases = {
-            stage.base: base(stage.base, arguments.cache, work, arguments.binary)
-            for stage in stages
-            if stage.base not in {stage.name for stage in stages}
-        }
         print(f"building {arguments.target}")
-        image = Builder(stages, bases, PROJECT, work).build(arguments.target)
+        make_base = lambda name: base(name, arguments.cache, work, arguments.binary)
+        image = Builder(stages, make_base, PROJECT, work).build(arguments.target)
         print(f"trying {arguments.target}")
         failures = trial.failures(image, arguments.target, work, arguments.sizes)
     for failure in failures:
@@ -90,7 +85,7 @@ def parse_arguments():
 
 def base(name, cache, work, binary):
     """The folders that stand for the image `name`, one over the other."""
-    kind = next((kind for kind in ("rust", "python") if kind in name), "base")
+    kind = "build" if name.startswith(("rust:", "python:")) else "base"
     packages = cache / f"debian-{kind}"
     if not packages.exists():
         print(f"making what stands for {name}", flush=True)
@@ -100,7 +95,7 @@ def base(name, cache, work, binary):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(staged / "var/cache/apt/archives")
         staged.rename(packages)
-    return [packages, rust(work, binary)] if kind == "rust" else [packages]
+    return [packages, rust(work, binary)] if name.startswith("rust:") else [packages]
 
 
 def rust(work, binary):
