@@ -136,6 +136,18 @@ class BothProtocols(ConformanceTest):
             "INVALID_ARGUMENT",
         )
 
+    def test_no_request_id_leads_the_message_about_an_unknown_output(self):
+        # Clients look at how it begins.
+        with self.assertRaises(InferenceServerException) as caught:
+            self.grpc.infer(
+                "addsub_fp32",
+                [grpc_input(name, array) for name, array in self.pair((1, 16))],
+                outputs=[grpcclient.InferRequestedOutput("WRONG")],
+                request_id="seven",
+            )
+        message = caught.exception.message()
+        self.assertTrue(message.startswith("unexpected inference output 'WRONG'"), message)
+
     def test_the_request_id_leads_messages_about_the_request(self):
         self.infer_fails(
             "addsub_fp32",

@@ -416,12 +416,18 @@ class MemoryThatGoes(SharedMemoryTest):
                 waits = lambda: self.pending() == 1 and self.pending() == 1
                 wait_until("a request waits", waits)
                 self.http.unregister_system_shared_memory()
+                # As in Triton, they are there until the last request is done.
+                self.assertEqual(self.names(), ["in", "out"])
                 for answer in answers:
                     answer.result()
+            wait_until("they are gone", lambda: self.names() == [])
             got = shm.get_contents_as_numpy(target, FP32, [16])
             np.testing.assert_array_equal(got, array)
             self.http.register_system_shared_memory("in", source.key, 64)
             self.http.register_system_shared_memory("out", target.key, 64)
+
+    def names(self):
+        return [region["name"] for region in self.http.get_system_shared_memory_status()]
 
     def pending(self):
         return metric("nv_inference_pending_request_count", "slow")

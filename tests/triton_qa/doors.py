@@ -35,6 +35,7 @@ def http() -> list[Scenario]:
             (
                 Tests("python_http_aio_test.py"),
                 Tests("http_client_plugin_test.py"),
+                basic_auth("http"),
             ),
             flags=CLIENT_SHM,
         ),
@@ -54,6 +55,12 @@ def http() -> list[Scenario]:
             flags=("--model-control-mode=explicit", "--load-model=simple", *CLIENT_SHM),
         ),
     ]
+
+
+def basic_auth(protocol: str) -> Tests:
+    """Named, as the file does not load without what it is for."""
+    names = (f"{protocol.upper()}BasicAuth{kind}Test.test_client_call" for kind in ("", "Async"))
+    return Tests(f"{protocol}_basic_auth_test.py", tuple(names))
 
 
 def http_test_models(repository: Repository) -> None:
@@ -158,8 +165,9 @@ def grpc() -> list[Scenario]:
         return Scenario("L0_grpc", grpc_models, steps, flags=flags)
 
     plugin = Tests("grpc_client_plugin_test.py")
+    aio = Tests("python_grpc_aio_test.py")
     return [
-        Scenario("L0_grpc", grpc_models, (Tests("python_grpc_aio_test.py"), plugin), flags=CLIENT_SHM),
+        Scenario("L0_grpc", grpc_models, (aio, plugin, basic_auth("grpc")), flags=CLIENT_SHM),
         Scenario(
             "L0_grpc",
             unit_test_models,

@@ -23,7 +23,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     path = pathlib.Path
     parser.add_argument("--triton", type=path, required=True, help="checkout of triton-inference-server/server")
-    parser.add_argument("--client", type=path, help="checkout of triton-inference-server/client, for its examples")
+    parser.add_argument("--client", type=path, help="checkout of triton-inference-server/client")
     parser.add_argument("--despina", type=path, required=True, help="the binary")
     parser.add_argument("--work", type=path, default=ROOT / "target" / "triton_qa", help="folder to work in")
     parser.add_argument("--only", nargs="+", default=["*"], help="patterns of names of tests, as L0_http/*")

@@ -65,13 +65,16 @@ class Refusal:
     says: str
 
 
+Step = Tests | Script | Refusal
+
+
 @dataclasses.dataclass(frozen=True)
 class Scenario:
     """One server of a suite and what is done to it."""
 
     suite: str
     models: Callable[[Repository], None]
-    steps: tuple[Tests | Script | Refusal, ...]
+    steps: tuple[Step, ...]
     variant: str = ""
     flags: tuple[str, ...] = ()
     # A configuration file for what Triton has no flag for.
@@ -90,34 +93,49 @@ class Runner:
         self.environment = environment
         # Which tests not to run.
         self.excluded = excluded
+        self.count = 0
+        shutil.rmtree(self.sandboxes(), ignore_errors=True)
+
+    def sandboxes(self) -> pathlib.Path:
+        return self.environment.work / "qa"
 
     def run(self, scenario: Scenario) -> Iterator[Outcome]:
-        """Runs all steps; one outcome for each test that was run."""
+        """Runs all steps; one outcome for each test that was run. A server is started for each step that
+        has a test to run, and for each test of a step that says so."""
         folder = self.sandbox(scenario)
-        repository = folder / "models"
-        scenario.models(Repository(repository, self.environment))
+        scenario.models(Repository(folder / "models", self.environment))
         for step in scenario.steps:
-            if isinstance(step, Tests) and step.alone:
-                for name in step.names:
-                    yield from self.step(scenario, dataclasses.replace(step, names=(name,)), folder)
-            else:
-                yield from self.step(scenario, step, folder)
+            names = self.wanted(scenario, step, folder)
+            batches = [[name] for name in names] if isinstance(step, Tests) and step.alone else [names]
+            for batch in batches:
+                if batch:
+                    yield from self.step(scenario, step, batch, folder)
+
+    def wanted(self, scenario: Scenario, step: Step, folder: pathlib.Path) -> list[str]:
+        """The names of a step's tests that are not excluded."""
+        if not isinstance(step, Tests):
+            names, prefix = [step.name], f"{scenario.name()}/"
+        else:
+            names = step.names or self.names(scenario, step.file, folder)
+            prefix = f"{scenario.name()}/{pathlib.Path(step.file).stem}."
+        return [name for name in names if not self.excluded(f"{prefix}{name}")]
 
     def sandbox(self, scenario: Scenario) -> pathlib.Path:
         """The folder to run in: what the suite's files expect beside them, as links, so that nothing is
         written into the checkout."""
-        qa = self.environment.work / "qa"
-        folder = qa / scenario.name().replace("/", ".")
-        shutil.rmtree(folder, ignore_errors=True)
+        self.count += 1
+        folder = self.sandboxes() / f"{self.count:02}.{scenario.name().replace('/', '.')}"
         folder.mkdir(parents=True)
-        common = qa / "common"
-        common.unlink(missing_ok=True)
-        common.symlink_to(self.environment.triton / "qa" / "common")
+        common = self.sandboxes() / "common"
+        if not common.exists():
+            common.symlink_to(self.environment.triton / "qa" / "common")
         for source in (self.environment.triton / "qa" / scenario.suite).glob("*.py"):
             (folder / source.name).symlink_to(source)
         return folder
 
-    def step(self, scenario: Scenario, step, folder: pathlib.Path) -> Iterator[Outcome]:
+    def step(
+        self, scenario: Scenario, step: Step, names: list[str], folder: pathlib.Path
+    ) -> Iterator[Outcome]:
         server = Server(self.binary, self.environment.onnxruntime, folder / "server.log")
         flags = list(scenario.flags)
         if scenario.settings:
@@ -136,58 +154,54 @@ class Runner:
         if refused is not None:
             yield Outcome(f"{scenario.name()}/start of the server", "fail", refused[-2000:])
             return
-        variables = {**self.variables(server), **scenario.environment}
+        variables = {**variables_of_suites(), **scenario.environment, "SERVER_PID": str(server.pid())}
         try:
             if isinstance(step, Tests):
-                yield from self.tests(scenario, step, folder, variables)
-            elif not self.excluded(f"{scenario.name()}/{step.name}"):
+                yield from self.tests(scenario, step, names, folder, variables)
+            else:
                 yield self.script(scenario, step, folder, variables)
         finally:
             code = server.stop()
         if code != 0:
             yield Outcome(f"{scenario.name()}/exit code of the server", "fail", f"it was {code}")
 
-    def variables(self, server: Server) -> dict[str, str]:
-        """The environment of the suites: ours, without what compiles files beside the checkout's sources."""
-        return {
-            **os.environ,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "BACKENDS": "onnx",
-            "ENSEMBLES": "0",
-            "TRITON_SERVER_CPU_ONLY": "1",
-            "SERVER_PID": str(server.process.pid),
-        }
-
-    def tests(self, scenario, step: Tests, folder, variables) -> Iterator[Outcome]:
-        prefix = f"{scenario.name()}/{pathlib.Path(step.file).stem}"
-        names = step.names or tuple(self.names(step.file, folder, variables))
-        wanted = [name for name in names if not self.excluded(f"{prefix}.{name}")]
-        if not wanted:
-            return
+    def tests(
+        self,
+        scenario: Scenario,
+        step: Tests,
+        names: list[str],
+        folder: pathlib.Path,
+        variables: dict[str, str],
+    ) -> Iterator[Outcome]:
         results = folder / f"{step.file}.jsonl"
-        command = [self.environment.python, HERE / "drive.py", step.file, results, step.seconds, *wanted]
-        bound = 60 + step.seconds * len(wanted)
-        said = execute(command, folder, variables, bound, folder / f"{step.file}.log")
-        seen = {}
+        results.unlink(missing_ok=True)
+        command = [self.environment.python, HERE / "drive.py", step.file, results, step.seconds, *names]
+        bound = 60 + step.seconds * len(names)
+        _, said = execute(command, folder, variables, bound, folder / f"{step.file}.log")
+        records = {}
         for line in results.read_text().splitlines() if results.exists() else []:
             record = json.loads(line)
-            seen[record["test"]] = record
-        for name in wanted:
-            record = seen.get(name, {"outcome": "fail", "detail": f"not run: {said[1][-2000:]}"})
-            result = record.get("outcome", "fail")
-            detail = record.get("detail", f"did not end: {said[1][-2000:]}")
-            yield Outcome(f"{prefix}.{name}", result, detail)
+            records[record["test"]] = record
+        for name in names:
+            record = records.get(name, {"detail": f"not run: {said[-2000:]}"})
+            yield Outcome(
+                f"{scenario.name()}/{pathlib.Path(step.file).stem}.{name}",
+                record.get("outcome", "fail"),
+                record.get("detail", f"did not end: {said[-2000:]}"),
+            )
 
-    def names(self, file: str, folder: pathlib.Path, variables: dict[str, str]) -> list[str]:
+    def names(self, scenario: Scenario, file: str, folder: pathlib.Path) -> list[str]:
         """The tests of a file, by asking unittest; those of ensembles, too."""
-        variables = {**variables, "ENSEMBLES": "1"}
+        variables = {**variables_of_suites(), **scenario.environment, "ENSEMBLES": "1"}
         command = [self.environment.python, HERE / "drive.py", file, "-", "0"]
         code, said = execute(command, folder, variables, 60, folder / f"{file}.names.log")
         if code != 0:
             raise SystemExit(f"{file} cannot be loaded:\n{said}")
         return said.splitlines()[-1].split() if said.strip() else []
 
-    def script(self, scenario, step: Script, folder, variables) -> Outcome:
+    def script(
+        self, scenario: Scenario, step: Script, folder: pathlib.Path, variables: dict[str, str]
+    ) -> Outcome:
         file = pathlib.Path(step.file)
         if step.example:
             file = self.environment.client / "src" / "python" / "examples" / file
@@ -204,6 +218,17 @@ class Runner:
         return Outcome(name, "pass")
 
 
+def variables_of_suites() -> dict[str, str]:
+    """The environment of the suites: ours, without what compiles files beside the checkout's sources."""
+    return {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "BACKENDS": "onnx",
+        "ENSEMBLES": "0",
+        "TRITON_SERVER_CPU_ONLY": "1",
+    }
+
+
 def refusal(name: str, step: Refusal, refused: str | None) -> Outcome:
     if refused is None:
         return Outcome(name, "fail", "the server started")
@@ -212,7 +237,9 @@ def refusal(name: str, step: Refusal, refused: str | None) -> Outcome:
     return Outcome(name, "pass")
 
 
-def execute(command, folder, variables, seconds, log) -> tuple[int | None, str]:
+def execute(
+    command: list, folder: pathlib.Path, variables: dict[str, str], seconds: int, log: pathlib.Path
+) -> tuple[int | None, str]:
     """Runs a program with a bound in time; its exit code (none if it was killed) and all that it wrote."""
     with open(log, "wb") as out:
         process = subprocess.Popen(
@@ -229,4 +256,4 @@ def execute(command, folder, variables, seconds, log) -> tuple[int | None, str]:
             process.kill()
             process.wait()
             code = None
-    return code, pathlib.Path(log).read_text(errors="replace")
+    return code, log.read_text(errors="replace")

@@ -43,6 +43,9 @@ class Server:
                 raise NotStarted(self.log.read_text(errors="replace"))
             time.sleep(0.05)
 
+    def pid(self) -> int:
+        return self.process.pid
+
     def stop(self) -> int:
         """Asks it to end as an orchestrator does; its exit code."""
         self.process.terminate()

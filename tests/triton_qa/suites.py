@@ -178,7 +178,17 @@ def responses() -> list[Scenario]:
 
     decoupled = ("one_to_none", "one_to_one", "one_to_many", "response_order", "no_streaming", "wrong_shape")
     one_each = ("grpc", "http", "grpc_async", "grpc_async_cancel")
-    cancelled = ("grpc_async_infer", "grpc_stream_infer", "aio_grpc_async_infer", "aio_grpc_stream_infer")
+    cancelled = (
+        "grpc_async_infer",
+        "grpc_stream_infer",
+        "aio_grpc_async_infer",
+        "aio_grpc_stream_infer",
+        "grpc_async_infer_cancellation_at_step_start",
+        "grpc_async_infer_response_complete_during_cancellation",
+        "grpc_async_infer_cancellation_before_finish_0",
+        "grpc_async_infer_cancellation_before_finish_1",
+        "grpc_async_infer_cancellation_before_response_complete_and_process_after_final_response",
+    )
     return [
         Scenario(
             "L0_decoupled",
