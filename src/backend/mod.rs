@@ -1,6 +1,7 @@
 //! The seam to inference engines. A backend loads a model into executors; an executor runs
 //! batches. Backends see tensors, never requests, and own everything that they allocate.
 
+mod agree;
 mod batch;
 mod decoupled;
 mod graphs;
@@ -13,6 +14,7 @@ mod pieces;
 mod registry;
 pub mod repeat;
 pub mod simulated;
+pub mod tensorrt;
 #[cfg(test)]
 mod tests;
 mod transfer;

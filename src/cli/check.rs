@@ -35,6 +35,9 @@ pub(super) struct CheckFlags {
     #[arg(long, env = "DESPINA_ONNXRUNTIME_DOWNLOAD", value_name = "BOOL",
           value_parser = boolean, action = ArgAction::Set, default_value = "true")]
     pub(super) onnxruntime_download: bool,
+    /// libnvinfer's file; otherwise it is looked for.
+    #[arg(long, env = "DESPINA_TENSORRT_LIBRARY", value_name = "FILE")]
+    pub(super) tensorrt_library: Option<PathBuf>,
 }
 
 /// Loads every model version as it would be for serving, prints what came of it, and drops it; or
@@ -57,6 +60,7 @@ fn configuration(flags: &CheckFlags) -> Result<Config> {
         },
         ..Config::default()
     };
+    config.tensorrt.library.clone_from(&flags.tensorrt_library);
     flags.placement.apply(&mut config.placement)?;
     config.repository.repositories = vec![flags.repository.clone()];
     config.repository.control_mode = ControlMode::None;

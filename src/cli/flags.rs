@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{ArgAction, Args};
 
 use super::{
+    backend_flags::BackendFlags,
     door_flags::{self, DoorFlags},
     log_flags::LogFlags,
     placement_flags::PlacementFlags,
@@ -166,21 +167,8 @@ pub(super) struct ServeFlags {
     #[command(flatten)]
     tls: TlsFlags,
 
-    /// libonnxruntime's file; otherwise it is looked for.
-    #[arg(
-        long,
-        env = "ORT_DYLIB_PATH",
-        value_name = "FILE",
-        help_heading = "Backends"
-    )]
-    onnxruntime_library: Option<PathBuf>,
-    /// Whether pip may download ONNX Runtime if it is not found.
-    #[arg(long, env = "DESPINA_ONNXRUNTIME_DOWNLOAD", value_name = "BOOL", value_parser = boolean, help_heading = "Backends")]
-    onnxruntime_download: Option<bool>,
-    /// Triton's backend settings: `default-max-batch-size=N`, alone or after `onnxruntime,`.
-    #[arg(long, value_name = "BACKEND,KEY=VALUE", help_heading = "Backends")]
-    backend_config: Vec<String>,
-
+    #[command(flatten)]
+    backends: BackendFlags,
     #[command(flatten)]
     placement: PlacementFlags,
     #[command(flatten)]
@@ -254,17 +242,8 @@ impl ServeFlags {
         self.apply_gpu_metrics(config);
         let unread_responses = &mut config.limits.unread_responses;
         set(unread_responses, self.grpc_max_response_pool_size);
-        if self.onnxruntime_library.is_some() {
-            config
-                .onnxruntime
-                .library
-                .clone_from(&self.onnxruntime_library);
-        }
-        set(&mut config.onnxruntime.download, self.onnxruntime_download);
         config.models.auto_complete &= !self.disable_auto_complete_config;
-        for setting in &self.backend_config {
-            apply_backend_setting(config, setting)?;
-        }
+        self.backends.apply(config)?;
         self.log.apply(config)?;
         self.doors.apply(config);
         // Triton's test clients hold the first batch back with this.
@@ -354,26 +333,6 @@ impl ServeFlags {
 pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
-    }
-}
-
-/// Triton's `--backend-config`: `[<backend>,]<key>=<value>`.
-fn apply_backend_setting(config: &mut Config, setting: &str) -> Result<()> {
-    let assignment = setting
-        .split_once(',')
-        .map_or(setting, |(_, assignment)| assignment);
-    match assignment.split_once('=') {
-        Some(("default-max-batch-size", value)) => {
-            config.models.default_max_batch_size = value
-                .parse()
-                .map_err(|error| anyhow::anyhow!("--backend-config {setting}: {error}"))?;
-            Ok(())
-        }
-        // Triton's folders for backend libraries and GPU bounds say nothing to this server.
-        Some(("backend-directory" | "min-compute-capability", _)) => Ok(()),
-        _ => {
-            bail!("--backend-config {setting}: unknown setting; default-max-batch-size=N is known")
-        }
     }
 }
 

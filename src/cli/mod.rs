@@ -7,6 +7,7 @@
     reason = "this room talks to a terminal"
 )]
 
+mod backend_flags;
 mod banner;
 mod check;
 mod device_check;

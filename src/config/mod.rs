@@ -13,7 +13,7 @@ pub use crate::strict_yaml::FileError;
 use crate::{
     admission,
     api::{HeaderConfig, ReadinessPolicy, ReadyModels, ResponseCompression, tls},
-    backend::onnxruntime,
+    backend::{onnxruntime, tensorrt},
     device, placement, repository, scheduler, shared_memory, strict_yaml,
     telemetry::logging,
     trace,
@@ -55,6 +55,8 @@ pub struct Config {
     pub queue: scheduler::Config,
     /// The `onnxruntime` backend.
     pub onnxruntime: onnxruntime::Config,
+    /// The `tensorrt` backend.
+    pub tensorrt: tensorrt::Config,
     /// What each GPU that is used gets.
     pub gpu: device::Config,
     /// Tensors in memory that clients share.
@@ -122,6 +124,7 @@ impl Default for Config {
             placement: placement::Config::default(),
             queue: scheduler::Config::default(),
             onnxruntime: onnxruntime::Config::default(),
+            tensorrt: tensorrt::Config::default(),
             gpu: device::Config::default(),
             shared_memory: shared_memory::Config::default(),
             auth: admission::auth::Config::default(),

@@ -20,6 +20,8 @@ pub struct EngineSignature {
     pub inputs: Vec<EngineTensor>,
     /// Outputs, in the engine's order.
     pub outputs: Vec<EngineTensor>,
+    /// Most rows in a batch, 0 if there is no batch dimension; `None` if the engine knows no bound.
+    pub max_batch_size: Option<usize>,
 }
 
 /// One tensor as an engine sees it.
@@ -212,6 +214,7 @@ pub fn complete_from_engine(
         !config.output.is_empty() && (!config.input.is_empty() || !config.batch_input.is_empty());
     if config.max_batch_size > 0 {
         check_batchable(config, engine)?;
+        check_max_batch_size(config, engine)?;
     }
     if environment.auto_complete && !given {
         fill_batching(config, engine, environment);
@@ -233,6 +236,22 @@ fn check_batchable(config: &pb::ModelConfig, engine: &EngineSignature) -> Result
     }
 }
 
+/// An engine may have been made for so many rows and no more.
+fn check_max_batch_size(
+    config: &pb::ModelConfig,
+    engine: &EngineSignature,
+) -> Result<(), ConfigError> {
+    let wanted = usize::try_from(config.max_batch_size).unwrap_or(0);
+    match engine.max_batch_size {
+        Some(most) if wanted > most => Err(ConfigError::Invalid(format!(
+            "unable to load model '{}', configuration specified max-batch {wanted} but the engine only \
+             supports max-batch {most}",
+            config.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn fill_batching(
     config: &mut pb::ModelConfig,
     engine: &EngineSignature,
@@ -240,8 +259,9 @@ fn fill_batching(
 ) {
     let mut tensors = engine.inputs.iter().chain(&engine.outputs);
     if config.max_batch_size == 0 && tensors.all(EngineTensor::is_batchable) {
-        config.max_batch_size =
-            i32::try_from(environment.default_max_batch_size).unwrap_or(i32::MAX);
+        let most = engine.max_batch_size;
+        let most = most.unwrap_or(environment.default_max_batch_size);
+        config.max_batch_size = i32::try_from(most).unwrap_or(i32::MAX);
     }
     if config.max_batch_size > 1 && config.scheduling_choice.is_none() {
         config.scheduling_choice = Some(SchedulingChoice::DynamicBatching(

@@ -30,6 +30,7 @@ pub(super) fn instance_groups(
         environment,
         fallback: fallback(config)?,
         pairs_on_cpu: config.backend == "onnxruntime",
+        has_profiles: config.backend == "tensorrt",
     };
     let (model, mut groups) = (config.name.clone(), Vec::new());
     for (index, group) in config.instance_group.iter_mut().enumerate() {
@@ -55,6 +56,8 @@ struct Rules<'a> {
     fallback: Option<Fallback>,
     /// Whether two instances are the default on the CPU.
     pairs_on_cpu: bool,
+    /// Whether engines have optimization profiles.
+    has_profiles: bool,
 }
 
 impl Rules<'_> {
@@ -120,7 +123,7 @@ impl Rules<'_> {
         kind: InstanceKind,
         fallback: Fallback,
     ) -> Result<(), String> {
-        if !group.profile.is_empty() {
+        if !group.profile.is_empty() && !self.has_profiles {
             return Err(
                 "specifies profile field which is only supported for TensorRT models".to_owned(),
             );

@@ -9,7 +9,7 @@ use crate::{
     api::{Api, HeaderRules, Interior, Places, Readiness, http},
     backend::{
         BackendRegistry, identity::Identity, image_preprocess::ImagePreprocess,
-        onnxruntime::OnnxRuntime, repeat::Repeat, simulated::Simulated,
+        onnxruntime::OnnxRuntime, repeat::Repeat, simulated::Simulated, tensorrt::TensorRt,
     },
     config::Config,
     device::{Devices, Inventory},
@@ -135,7 +135,7 @@ fn tell(inventory: &Inventory) {
 fn loader(config: &Config, inventory: &Inventory, devices: &Arc<Devices>) -> Result<Loader> {
     let placer = Placer::new(inventory, &config.placement).map_err(anyhow::Error::msg)?;
     Ok(Loader::new(
-        backends(config, inventory),
+        backends(config, inventory, devices),
         LoaderConfig {
             environment: environment(config, inventory),
             scheduler: config.queue.clone(),
@@ -146,7 +146,12 @@ fn loader(config: &Config, inventory: &Inventory, devices: &Arc<Devices>) -> Res
 }
 
 /// Every backend of this server.
-pub(super) fn backends(config: &Config, inventory: &Inventory) -> BackendRegistry {
+pub(super) fn backends(
+    config: &Config,
+    inventory: &Inventory,
+    devices: &Arc<Devices>,
+) -> BackendRegistry {
+    let usable = config.placement.usable_gpus(inventory);
     BackendRegistry::default()
         .with(Arc::new(Identity))
         .with(Arc::new(ImagePreprocess))
@@ -155,6 +160,12 @@ pub(super) fn backends(config: &Config, inventory: &Inventory) -> BackendRegistr
         .with(OnnxRuntime::new(
             config.onnxruntime.clone(),
             inventory.cpu_count,
+        ))
+        .with(TensorRt::new(
+            config.tensorrt.clone(),
+            inventory,
+            &usable,
+            devices,
         ))
 }
 

@@ -8,7 +8,7 @@ use super::assemble::backends;
 use crate::{
     backend::{Backend, onnxruntime},
     config::Config,
-    device::{Device, Inventory},
+    device::{Device, Devices, Inventory},
 };
 
 /// Where a driver says its version, in its first line.
@@ -69,7 +69,8 @@ pub struct FoundBackend {
 pub fn findings(config: &Config) -> Findings {
     let inventory = Inventory::probe();
     let usable = config.placement.usable_gpus(&inventory);
-    let registry = backends(config, &inventory);
+    let devices = Devices::new(&inventory, &config.gpu);
+    let registry = backends(config, &inventory, &devices);
     let first = usable.first().copied();
     let located = onnxruntime::locate(&config.onnxruntime);
     Findings {

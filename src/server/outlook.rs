@@ -6,7 +6,7 @@ use super::assemble::{backends, environment};
 use crate::{
     backend::BackendRegistry,
     config::Config,
-    device::{Device, Inventory},
+    device::{Device, Devices, Inventory},
     error,
     model::{LoadRequest, with_engine},
     model_config::{self, Environment, ModelConfig},
@@ -59,7 +59,9 @@ pub fn outlook(config: &Config, pretended: Option<&Inventory>) -> Result<Outlook
     let spaces = placement::spaces(inventory, &config.placement).map_err(anyhow::Error::msg)?;
     let planner = Planner {
         environment: environment(config, inventory),
-        backends: pretended.is_none().then(|| backends(config, inventory)),
+        backends: pretended
+            .is_none()
+            .then(|| backends(config, inventory, &Devices::new(inventory, &config.gpu))),
     };
     let (mut rows, mut versions) = (Vec::new(), Vec::new());
     for (name, requests) in repository::survey(&config.repository)? {

@@ -15,6 +15,7 @@ mod compression;
 mod config;
 mod grpc;
 mod http;
+mod plan;
 #[path = "../../fuzz/bodies/shared_memory.rs"]
 mod shared_memory;
 #[path = "../../fuzz/bodies/wire.rs"]

@@ -31,11 +31,8 @@ pub use self::library::{Config, Located, locate};
 use self::{
     executor::OnnxExecutor, options::SessionOptions, providers::Provider, signature::signature,
 };
-use super::{Backend, BackendError, Executor, LoadSpec};
-use crate::{
-    device::Device,
-    model_config::{self, EngineSignature, ModelConfig, complete_from_engine},
-};
+use super::{Backend, BackendError, Executor, LoadSpec, agree};
+use crate::{device::Device, model_config::EngineSignature};
 
 /// The `onnxruntime` backend. The library is looked for, and its environment made, when the first
 /// model needs it.
@@ -190,21 +187,10 @@ impl Backend for OnnxRuntime {
         let session = builder
             .commit_from_file(model_file(spec.file))
             .map_err(|error| invalid(spec.file, &error))?;
-        agrees(config, &signature(&session)?)?;
+        agree::check(config, &signature(&session)?)?;
         let executor = OnnxExecutor::new(session, run_options, config)?;
         Ok(Box::new(executor))
     }
-}
-
-/// Holds the configuration against the session: what differs is better said now than by a failed
-/// request.
-fn agrees(config: &ModelConfig, engine: &EngineSignature) -> Result<(), BackendError> {
-    let as_it_is = model_config::Environment {
-        auto_complete: false,
-        ..model_config::Environment::default()
-    };
-    complete_from_engine(&mut config.proto.clone(), engine, &as_it_is)
-        .map_err(|error| BackendError::InvalidModel(error.to_string()))
 }
 
 /// A model may be a folder `model.onnx/` that holds `model.onnx` and its external data.

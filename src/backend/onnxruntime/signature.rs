@@ -17,6 +17,7 @@ pub(super) fn signature(session: &Session) -> Result<EngineSignature, BackendErr
     Ok(EngineSignature {
         inputs: tensors(session.inputs())?,
         outputs: tensors(session.outputs())?,
+        max_batch_size: None,
     })
 }
 

@@ -94,7 +94,10 @@ impl Context {
 
     /// Makes this the context of the calling thread. Calls that say which stream or memory they
     /// mean need none; those that make something do.
-    pub(super) fn enter(&self) -> Result<(), DeviceError> {
+    ///
+    /// # Errors
+    /// If the device is lost.
+    pub fn enter(&self) -> Result<(), DeviceError> {
         // SAFETY: the context is retained while `self` lives.
         let result = unsafe { sys::cuCtxSetCurrent(self.raw) };
         self.check("cuCtxSetCurrent", result)

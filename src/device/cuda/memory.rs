@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, ffi::c_void, ptr, sync::Arc};
 
 use cudarc::driver::sys::{self, CUdeviceptr, CUresult};
 
@@ -59,9 +59,20 @@ impl DeviceMemory {
         self.byte_size
     }
 
+    /// Where it is, as engines are told; the host cannot follow it.
+    pub fn pointer(&self) -> *mut c_void {
+        pointer(self.address)
+    }
+
     pub(super) fn address(&self) -> CUdeviceptr {
         self.address
     }
+}
+
+/// An address of a device as C passes it.
+fn pointer(address: CUdeviceptr) -> *mut c_void {
+    // An address that does not fit is none that this machine has.
+    ptr::without_provenance_mut(usize::try_from(address).unwrap_or(0))
 }
 
 impl Drop for DeviceMemory {
@@ -139,6 +150,11 @@ impl DeviceSpan {
     pub fn is_aligned(&self) -> bool {
         const ALIGNMENT: CUdeviceptr = 256;
         self.address.is_multiple_of(ALIGNMENT)
+    }
+
+    /// Where it begins, as engines are told; the host cannot follow it.
+    pub fn pointer(&self) -> *mut c_void {
+        pointer(self.address)
     }
 
     pub(super) fn address(&self) -> CUdeviceptr {

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
-use std::{ptr, sync::Arc};
+use std::{ffi::c_void, ptr, sync::Arc};
 
 use cudarc::driver::sys::{self, CUevent_wait_flags, CUstream, CUstream_flags};
 
@@ -84,6 +84,11 @@ impl Stream {
         // SAFETY: stream and event live.
         let result = unsafe { sys::cuStreamWaitEvent(self.raw, event.raw(), flags) };
         self.context.check("cuStreamWaitEvent", result)
+    }
+
+    /// The driver's handle, as engines are told.
+    pub fn pointer(&self) -> *mut c_void {
+        self.raw.cast()
     }
 
     pub(super) fn raw(&self) -> CUstream {

@@ -211,6 +211,12 @@ impl Work {
         self.context.check("cuLaunchKernel", result)
     }
 
+    /// Keeps a span that an engine touches, which is given to `stream` by other ways than this.
+    pub fn keep(&mut self, stream: &Arc<Stream>, span: DeviceSpan) {
+        self.uses(stream);
+        self.kept.spans.push(span);
+    }
+
     /// Keeps a span that a kernel touches.
     pub(super) fn keep_span(&mut self, span: DeviceSpan) {
         self.kept.spans.push(span);

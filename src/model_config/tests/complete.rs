@@ -139,6 +139,7 @@ fn signature(input: &[i64], output: &[i64]) -> EngineSignature {
     EngineSignature {
         inputs: vec![tensor("x", Datatype::Fp32, input)],
         outputs: vec![tensor("y", Datatype::Bytes, output)],
+        max_batch_size: None,
     }
 }
 
@@ -239,6 +240,27 @@ fn without_auto_completion_nothing_is_filled_in() {
 }
 
 #[test]
+fn an_engine_that_was_made_for_a_batch_size_decides_it() {
+    let of = |max_batch_size| EngineSignature {
+        max_batch_size: Some(max_batch_size),
+        ..signature(&[-1, 3], &[-1, 1])
+    };
+    let completed = |config, most| {
+        let config = from_engine(config, &of(most), &Environment::default())?;
+        Ok((config.max_batch_size, config.scheduling_choice.is_some()))
+    };
+    assert_eq!(completed("", 16), Ok((16, true)));
+    assert_eq!(completed("", 1), Ok((1, false)));
+    assert_eq!(completed("max_batch_size: 8", 16), Ok((8, true)));
+    let refused: Result<_, String> = completed("max_batch_size: 17", 16);
+    assert_eq!(
+        refused.unwrap_err(),
+        "unable to load model 'm', configuration specified max-batch 17 but the engine only supports \
+         max-batch 16"
+    );
+}
+
+#[test]
 fn says_what_differs_from_the_engine() {
     let engine = EngineSignature {
         inputs: vec![
@@ -246,6 +268,7 @@ fn says_what_differs_from_the_engine() {
             tensor("a", Datatype::Int64, &[-1, -1]),
         ],
         outputs: vec![tensor("y", Datatype::Fp16, &[-1, 2, 2])],
+        max_batch_size: None,
     };
     let good = "max_batch_size: 2 input [
         { name: 'a' data_type: TYPE_INT64 dims: 7 }, { name: 'b' data_type: TYPE_FP32 dims: 3 } ]

@@ -1,0 +1,92 @@
+//! The flags on engines: where their libraries are, and Triton's settings for them.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+
+use super::flags::{boolean, set};
+use crate::config::Config;
+
+/// Flags on engines.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct BackendFlags {
+    /// libonnxruntime's file; otherwise it is looked for.
+    #[arg(
+        long,
+        env = "ORT_DYLIB_PATH",
+        value_name = "FILE",
+        help_heading = "Backends"
+    )]
+    onnxruntime_library: Option<PathBuf>,
+    /// Whether pip may download ONNX Runtime if it is not found.
+    #[arg(long, env = "DESPINA_ONNXRUNTIME_DOWNLOAD", value_name = "BOOL", value_parser = boolean, help_heading = "Backends")]
+    onnxruntime_download: Option<bool>,
+    /// libnvinfer's file; otherwise it is looked for.
+    #[arg(
+        long,
+        env = "DESPINA_TENSORRT_LIBRARY",
+        value_name = "FILE",
+        help_heading = "Backends"
+    )]
+    tensorrt_library: Option<PathBuf>,
+    /// Triton's backend settings: `default-max-batch-size=N`, alone or after `onnxruntime,`;
+    /// `tensorrt,plugins=FILE;FILE` and `tensorrt,version-compatible=BOOL`.
+    #[arg(long, value_name = "BACKEND,KEY=VALUE", help_heading = "Backends")]
+    backend_config: Vec<String>,
+}
+
+impl BackendFlags {
+    /// Lays the flags over the configuration.
+    ///
+    /// # Errors
+    /// If a setting is unknown, or its value is none.
+    pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
+        if self.onnxruntime_library.is_some() {
+            config
+                .onnxruntime
+                .library
+                .clone_from(&self.onnxruntime_library);
+        }
+        set(&mut config.onnxruntime.download, self.onnxruntime_download);
+        if self.tensorrt_library.is_some() {
+            config.tensorrt.library.clone_from(&self.tensorrt_library);
+        }
+        for setting in &self.backend_config {
+            apply_setting(config, setting)?;
+        }
+        Ok(())
+    }
+}
+
+/// Triton's `--backend-config`: `[<backend>,]<key>=<value>`.
+fn apply_setting(config: &mut Config, setting: &str) -> Result<()> {
+    let (backend, assignment) = setting.split_once(',').unwrap_or(("", setting));
+    let wrong = |error: &dyn std::fmt::Display| anyhow!("--backend-config {setting}: {error}");
+    let Some((key, value)) = assignment.split_once('=') else {
+        bail!("--backend-config {setting}: expected <key>=<value>")
+    };
+    match (backend, key) {
+        (_, "default-max-batch-size") => {
+            let size = value.parse().map_err(|error| wrong(&error))?;
+            config.models.default_max_batch_size = size;
+        }
+        ("tensorrt", "plugins") => {
+            let files = value.split(';').filter(|file| !file.is_empty());
+            config.tensorrt.plugins = files.map(PathBuf::from).collect();
+        }
+        ("tensorrt", "version-compatible") => {
+            let allowed = boolean(value).map_err(|error| wrong(&error))?;
+            config.tensorrt.version_compatible = allowed;
+        }
+        // Triton's folders for backend libraries and GPU bounds say nothing to this server. Inputs come to
+        // the device in one piece, and instances have threads of their own, whatever these say.
+        (_, "backend-directory" | "min-compute-capability")
+        | ("tensorrt", "coalesce-request-input" | "execution-policy") => {}
+        _ => bail!(
+            "--backend-config {setting}: unknown setting; default-max-batch-size=N, tensorrt,plugins=FILE;FILE \
+             and tensorrt,version-compatible=BOOL are known"
+        ),
+    }
+    Ok(())
+}
