@@ -123,6 +123,11 @@ pub trait DeviceExecutor {
     /// Its graphs, if it has any.
     fn graphs(&self) -> &Graphs;
 
+    /// Whether it reads that input of the model on the host: then it stays there, or comes there.
+    fn reads_on_host(&self, _input: usize) -> bool {
+        false
+    }
+
     /// Does what the host has to do for a batch of so many rows: before [`DeviceExecutor::enqueue`],
     /// and before a graph that was captured from it is launched instead.
     fn prepare(&mut self, _row_count: usize) {}

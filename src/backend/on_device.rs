@@ -117,7 +117,11 @@ pub fn enqueue(
         Some(slot) => slot.upload(&lane, &mut work, &batch)?,
         None => {
             for input in &mut batch.inputs {
-                input.tensor.data = transfer::upload(&lane, &mut work, &input.tensor.data)?;
+                let data = &input.tensor.data;
+                input.tensor.data = match executor.reads_on_host(input.index) {
+                    true => Buffer::Host(on_host(data)?),
+                    false => transfer::upload(&lane, &mut work, data)?,
+                };
             }
         }
     }

@@ -14,6 +14,7 @@ pub(super) fn check(config: &pb::ModelConfig, engine: &EngineSignature) -> Resul
         tensors: &engine.inputs,
     };
     for input in &config.input {
+        inputs.check_shape_tensor(&input.name, input.is_shape_tensor)?;
         inputs.check(
             &input.name,
             input.data_type,
@@ -109,6 +110,19 @@ impl Side<'_> {
              {full}{batch_note}{reason}",
             self.config.name, self.what, tensor.name, tensor.dims
         )))
+    }
+
+    /// Values that the engine reads on the host must not be given to it on a device, nor the reverse.
+    fn check_shape_tensor(&self, name: &str, said: bool) -> Result<(), ConfigError> {
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name);
+        match tensor.is_some_and(|tensor| tensor.is_shape != said) {
+            false => Ok(()),
+            true => Err(ConfigError::Invalid(format!(
+                "unable to load model '{}', is_shape_tensor of {} '{name}' is {said} in the configuration, \
+                 {} in the model",
+                self.config.name, self.what, !said
+            ))),
+        }
     }
 
     fn check_complete(&self) -> Result<(), ConfigError> {

@@ -33,6 +33,8 @@ pub struct EngineTensor {
     pub datatype: Datatype,
     /// All dimensions, a batch dimension included; `-1` is variable.
     pub dims: Shape,
+    /// Whether its values are read on the host, as shapes are.
+    pub is_shape: bool,
 }
 
 impl EngineTensor {
@@ -280,6 +282,7 @@ fn fill_tensors(config: &mut pb::ModelConfig, engine: &EngineSignature) {
                 data_type: data_type_of(tensor.datatype).into(),
                 dims,
                 reshape,
+                is_shape_tensor: tensor.is_shape,
                 ..Default::default()
             }
         });

@@ -101,7 +101,7 @@ fn one_input(config: &pb::ModelConfig, input: &pb::ModelInput) -> Result<InputSp
     if input.allow_ragged_batch {
         return Err(unsupported("allow_ragged_batch"));
     }
-    check_tensorrt_only(input.is_shape_tensor, input.is_non_linear_format_io)?;
+    check_tensorrt_only(config, input.is_shape_tensor, input.is_non_linear_format_io)?;
     Ok(InputSpec {
         name: input.name.as_str().into(),
         datatype,
@@ -120,7 +120,14 @@ fn one_output(config: &pb::ModelConfig, output: &pb::ModelOutput) -> Result<Outp
         reshape: output.reshape.as_ref(),
     };
     let datatype = common.check(config.max_batch_size)?;
-    check_tensorrt_only(output.is_shape_tensor, output.is_non_linear_format_io)?;
+    if output.is_shape_tensor && config.backend == "tensorrt" {
+        return Err(unsupported("is_shape_tensor"));
+    }
+    check_tensorrt_only(
+        config,
+        output.is_shape_tensor,
+        output.is_non_linear_format_io,
+    )?;
     Ok(OutputSpec {
         name: output.name.as_str().into(),
         datatype,
@@ -134,14 +141,21 @@ fn unsupported(field: &str) -> String {
     format!("'{field}' is not supported by this version of Despina")
 }
 
-fn check_tensorrt_only(shape_tensor: bool, non_linear: bool) -> Result<(), String> {
-    if shape_tensor {
-        return Err(unsupported("is_shape_tensor"));
-    }
+fn check_tensorrt_only(
+    config: &pb::ModelConfig,
+    shape_tensor: bool,
+    non_linear: bool,
+) -> Result<(), String> {
     if non_linear {
-        return Err("Non-linear IO format is only supported for the TensorRT platform".to_owned());
+        return Err(match config.backend.as_str() {
+            "tensorrt" => unsupported("is_non_linear_format_io"),
+            _ => "Non-linear IO format is only supported for the TensorRT platform".to_owned(),
+        });
     }
-    Ok(())
+    match shape_tensor && config.backend != "tensorrt" {
+        true => Err("shape tensors are only supported for the TensorRT platform".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// What inputs and outputs have in common.

@@ -24,6 +24,7 @@ use std::{
 
 pub use self::{
     http::{Answer, Connection, call},
+    once::folder as made_once,
     python::{Python, python, run_module},
     repository::{Repository, fixtures, identity_config},
     server::{Ended, Server, allowed_cores},

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     common::Connection,
-    rig::{ECHO, ON_ONE, Rig, infer, rows},
+    rig::{ECHO, ON_ONE, Rig, config, infer, infer_all, rows},
 };
 
 /// What ran in which profile: every byte of the output is its number.
@@ -163,6 +163,63 @@ fn a_batch_that_was_captured_is_launched_as_a_graph() {
     let input = json!({ "name": "IN", "datatype": "UINT8", "shape": [4], "data": [1, 2, 3, 4] });
     let (status, answer) = infer(&mut connection, "depends", &input);
     assert_eq!(status, 200, "{answer}");
+    server.stop();
+    rig.assert_nothing_is_left();
+}
+
+#[test]
+fn a_shape_tensor_is_read_on_the_host() {
+    let Some(rig) = Rig::new() else { return };
+    let plan = "input IN INT32 -1x4
+        input SIZE INT64 2 host
+        output OUT INT8 -1x-1
+        profile IN=1x4/1x4/8x4
+        run resize OUT SIZE";
+    rig.add("resize", &fake_tensorrt::plan(plan), ON_ONE);
+    let said = "input [ { name: 'IN' data_type: TYPE_INT32 dims: [ -1, 4 ] },
+        { name: 'SIZE' data_type: TYPE_INT64 dims: 2 } ]
+        output { name: 'OUT' data_type: TYPE_INT8 dims: [ -1, -1 ] }";
+    rig.add(
+        "unsaid",
+        &fake_tensorrt::plan(plan),
+        &format!("{said} {ON_ONE}"),
+    );
+    let server = rig.start(&[]);
+    let completed = config(&server, "resize");
+    assert_eq!(completed["max_batch_size"], 0);
+    assert_eq!(completed["input"][1]["is_shape_tensor"], true);
+    let mut connection = Connection::open(server.http).unwrap();
+    let mut resize = |size: [i64; 2]| {
+        let size = json!({ "name": "SIZE", "datatype": "INT64", "shape": [2], "data": size });
+        infer_all(&mut connection, "resize", &[rows(1, 1), size])
+    };
+    let uploaded = rig.count(0, Counter::UploadedBytes);
+    let (status, answer) = resize([3, 5]);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["outputs"][0]["shape"], json!([3, 5]));
+    // Only the other input went to the device.
+    assert_eq!(rig.count(0, Counter::UploadedBytes) - uploaded, 16);
+    let (status, answer) = resize([-1, 5]);
+    assert_eq!(status, 400);
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap()
+            .contains("has a negative dimension"),
+        "{answer}"
+    );
+    let (status, answer) = resize([1 << 40, 5]);
+    assert_ne!(status, 200);
+    assert!(
+        answer["error"].as_str().unwrap().contains("out of memory"),
+        "{answer}"
+    );
+    assert_eq!(resize([1, 1]).0, 200);
+    let reason = crate::rig::reason(&server, "unsaid");
+    assert!(
+        reason.contains("is_shape_tensor of input 'SIZE' is false in the configuration"),
+        "{reason}"
+    );
     server.stop();
     rig.assert_nothing_is_left();
 }

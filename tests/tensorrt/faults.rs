@@ -35,7 +35,7 @@ fn a_plan_that_cannot_be_used_says_what_it_is_and_what_is_here() {
         (
             "older",
             fake_tensorrt::plan_of([10, 3, 0, 26], ECHO),
-            "Version tag does not match (the plan was built by TensorRT 10.3.0.26; here are TensorRT 11.",
+            "Version tag does not match (the plan was built by TensorRT 10.3.0.26; here are TensorRT 11.4.0 and cuda:0, Fake GPU 0 of compute capability 9.0)",
         ),
         (
             "foreign",
@@ -65,8 +65,8 @@ fn a_plan_that_cannot_be_used_says_what_it_is_and_what_is_here() {
         ),
         (
             "shapes",
-            with("input SIZE INT32 2 host"),
-            "'SIZE' is a shape tensor, which this version",
+            with("output SIZE INT32 2 host"),
+            "'SIZE' is a shape tensor and an output, which this version",
         ),
     ];
     for (model, plan, _) in &cases {

@@ -61,6 +61,33 @@ fn instances_share_the_weights_of_an_engine() {
 }
 
 #[test]
+fn the_profiles_of_an_instance_share_a_workspace() {
+    let Some(rig) = Rig::new() else { return };
+    let plan = fake_tensorrt::plan(&format!("{ECHO}\nprofile IN=1x4/8x4/8x4"));
+    rig.add("both", &plan, ON_ONE);
+    let larger = "instance_group { kind: KIND_GPU gpus: [ 0 ] profile: [ '1' ] }";
+    rig.add("larger", &plan, larger);
+    let server = rig.start(&["--model-control-mode", "explicit"]);
+    let taken = ["both", "larger"].map(|model| {
+        let path = format!("/v2/repository/models/{model}");
+        assert_eq!(
+            server.call("POST", &format!("{path}/load"), "{}").status,
+            200
+        );
+        let taken = rig.count(0, Counter::UsedBytes);
+        assert_eq!(
+            server.call("POST", &format!("{path}/unload"), "{}").status,
+            200
+        );
+        wait_until("the unload", || rig.count(0, Counter::UsedBytes) == 0);
+        taken
+    });
+    assert_eq!(taken[0], taken[1]);
+    server.stop();
+    rig.assert_nothing_is_left();
+}
+
+#[test]
 fn weights_that_can_be_streamed_take_what_the_budget_says() {
     let Some(rig) = Rig::new() else { return };
     let plan = fake_tensorrt::plan(&format!("{ECHO}\nstreamable 524288"));

@@ -108,7 +108,12 @@ pub fn config(server: &Server, model: &str) -> Value {
 
 /// Sends one input of that shape, and says what came: status and body.
 pub fn infer(connection: &mut Connection, model: &str, input: &Value) -> (u16, Value) {
-    let body = serde_json::json!({ "inputs": [input] });
+    infer_all(connection, model, std::slice::from_ref(input))
+}
+
+/// The same with several inputs.
+pub fn infer_all(connection: &mut Connection, model: &str, inputs: &[Value]) -> (u16, Value) {
+    let body = serde_json::json!({ "inputs": inputs });
     let path = format!("/v2/models/{model}/infer");
     let answer = connection
         .post(&path, &body.to_string())

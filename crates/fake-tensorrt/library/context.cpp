@@ -151,6 +151,12 @@ int32_t Context::inferShapes(int32_t, char const **) noexcept {
         bool const has_value = !tensor.is_on_host || address(tensor.name) != 0;
         lacking += tensor.is_input && !(is_known(input_shape(tensor)) && has_value);
     }
+    for (Operation const &operation : plan_.operations) {
+        if (lacking == 0 && operation.kind == "resize" && !is_known(output_shape(operation))) {
+            fail("output " + operation.output + " has a negative dimension");
+            return -1;
+        }
+    }
     return lacking;
 }
 

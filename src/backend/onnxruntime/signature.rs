@@ -36,6 +36,7 @@ fn tensor(outlet: &Outlet) -> Result<EngineTensor, BackendError> {
         name: outlet.name().to_owned(),
         datatype: datatype(*ty).ok_or_else(unsupported)?,
         dims: shape.iter().copied().collect::<Shape>(),
+        is_shape: false,
     })
 }
 

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use bytes::{Bytes, BytesMut};
 use tensorrt_sys::{self as sys, trt_context};
 
 use super::{
@@ -29,15 +30,17 @@ pub(super) struct ExecutionContext {
     stream: Arc<Stream>,
     /// What the next execution uses.
     bound: Vec<DeviceSpan>,
+    values: Vec<Bytes>,
     allocators: Vec<Allocator>,
     // Dropped after the context.
-    workspace: Option<Workspace>,
+    workspace: Option<Arc<Workspace>>,
     engine: Arc<Engine>,
 }
 
-/// What it works in, and the entry on the instance's account.
+/// What the contexts of an instance work in: one for all of them, for they are on one stream, and the entry
+/// on its account.
 #[derive(Debug)]
-struct Workspace {
+pub(super) struct Workspace {
     memory: Arc<DeviceMemory>,
     _entry: Entry,
 }
@@ -46,22 +49,19 @@ struct Workspace {
 unsafe impl Send for ExecutionContext {}
 
 impl ExecutionContext {
-    /// A context of that profile whose executions go to the lane's compute stream.
+    /// A context of that profile whose executions go to the lane's compute stream, in a workspace that is
+    /// large enough for it.
     ///
     /// # Errors
-    /// If the device has no memory for what it works in, or TensorRT refuses.
+    /// If TensorRT refuses.
     pub(super) fn new(
         engine: &Arc<Engine>,
         profile: usize,
         lane: &Lane,
+        workspace: Option<&Arc<Workspace>>,
     ) -> Result<Self, BackendError> {
-        let failed = |what: &str| {
-            BackendError::Failed(format!("TensorRT cannot {what}: {}", engine.last_error()))
-        };
+        let failed = |what| cannot(engine, what);
         engine.context().enter()?;
-        let byte_size = engine.workspace_byte_size(profile);
-        let byte_size = byte_size.ok_or_else(|| failed("say how much memory it needs"))?;
-        let workspace = Workspace::new(lane, byte_size)?;
         let raw = {
             let _making = engine
                 .making()
@@ -75,8 +75,9 @@ impl ExecutionContext {
             raw,
             stream: Arc::clone(lane.compute()),
             bound: Vec::new(),
+            values: Vec::new(),
             allocators: Vec::new(),
-            workspace,
+            workspace: workspace.map(Arc::clone),
             engine: Arc::clone(engine),
         };
         context
@@ -88,7 +89,7 @@ impl ExecutionContext {
 
     /// Gives it its memory and its profile, for good.
     fn settle(&self, profile: usize) -> Option<()> {
-        if let Some(Workspace { memory, .. }) = &self.workspace {
+        if let Some(memory) = self.workspace.as_ref().map(|workspace| &workspace.memory) {
             let byte_size = i64::try_from(memory.byte_size()).ok()?;
             // SAFETY: the memory is the device's, has so many bytes, and lives as long as the context.
             let is_set = unsafe {
@@ -115,6 +116,17 @@ impl ExecutionContext {
         self.bound.push(span.clone());
         // SAFETY: context and name live; the memory is kept until the execution that uses it is done.
         unsafe { sys::trt_context_set_address(self.raw.as_ptr(), tensor.as_ptr(), span.pointer()) }
+            .then_some(())
+    }
+
+    /// Gives an input's values, which TensorRT reads on the host; they are kept for the next execution.
+    pub(super) fn bind_values(&mut self, input: &CStr, values: &Bytes) -> Option<()> {
+        let values = aligned(values);
+        let address = values.as_ptr().cast_mut().cast();
+        self.values.push(values);
+        // SAFETY: context and name live; the memory is kept until the execution that reads it is done, and
+        // inputs are only read.
+        unsafe { sys::trt_context_set_address(self.raw.as_ptr(), input.as_ptr(), address) }
             .then_some(())
     }
 
@@ -169,6 +181,9 @@ impl ExecutionContext {
         for span in self.bound.drain(..) {
             work.keep(&self.stream, span);
         }
+        for values in self.values.drain(..) {
+            work.keep_source(values);
+        }
         // SAFETY: the context lives; every address that was set is of memory that the work keeps until
         // the stream has passed.
         let is_given =
@@ -185,27 +200,65 @@ impl ExecutionContext {
     /// Forgets what is bound: for a batch that failed before it was given.
     pub(super) fn unbind(&mut self) {
         self.bound.clear();
+        self.values.clear();
     }
 
     pub(super) fn failed(&self, what: &str) -> BackendError {
-        BackendError::Failed(format!(
-            "TensorRT failed to {what}: {}",
-            self.engine.last_error()
-        ))
+        BackendError::Failed(self.message(what))
+    }
+
+    /// The same, where it is the request that is wrong.
+    pub(super) fn refused(&self, what: &str) -> BackendError {
+        BackendError::InvalidInput(self.message(what))
+    }
+
+    fn message(&self, what: &str) -> String {
+        format!("TensorRT failed to {what}: {}", self.engine.last_error())
     }
 }
 
 impl Workspace {
-    /// So many bytes of the lane's device; none if that is 0.
-    fn new(lane: &Lane, byte_size: usize) -> Result<Option<Self>, BackendError> {
+    /// What the largest of those profiles needs; none if that is nothing.
+    ///
+    /// # Errors
+    /// If the device has no memory for it, or TensorRT does not say how much it is.
+    pub(super) fn for_profiles(
+        engine: &Engine,
+        profiles: &[usize],
+        lane: &Lane,
+    ) -> Result<Option<Arc<Self>>, BackendError> {
+        let sizes = profiles
+            .iter()
+            .map(|&profile| engine.workspace_byte_size(profile));
+        let most = sizes
+            .collect::<Option<Vec<_>>>()
+            .map(|sizes| sizes.into_iter().max().unwrap_or(0));
+        let byte_size = most.ok_or_else(|| cannot(engine, "say how much memory it needs"))?;
         if byte_size == 0 {
             return Ok(None);
         }
-        Ok(Some(Self {
+        Ok(Some(Arc::new(Self {
             memory: DeviceMemory::new(lane.device().context(), byte_size)?,
             _entry: lane.account().hold(Purpose::Workspace, byte_size),
-        }))
+        })))
     }
+}
+
+fn cannot(engine: &Engine, what: &str) -> BackendError {
+    BackendError::Failed(format!("TensorRT cannot {what}: {}", engine.last_error()))
+}
+
+/// The same bytes, where 64-bit numbers may be read.
+fn aligned(bytes: &Bytes) -> Bytes {
+    const ALIGNMENT: usize = align_of::<i64>();
+    if bytes.as_ptr().align_offset(ALIGNMENT) == 0 {
+        return bytes.clone();
+    }
+    let mut copy = BytesMut::zeroed(bytes.len() + ALIGNMENT);
+    let from = copy.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+    let place = from..from + bytes.len();
+    copy[place.clone()].copy_from_slice(bytes);
+    copy.freeze().slice(place)
 }
 
 impl Drop for ExecutionContext {
@@ -213,5 +266,22 @@ impl Drop for ExecutionContext {
         let _ = self.engine.context().enter();
         // SAFETY: the context is ours, and nothing of it is under way: an instance drains its lane first.
         unsafe { sys::trt_context_free(self.raw.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_moved_only_if_they_have_to_be() {
+        let whole = aligned(&Bytes::from(vec![7; 64]));
+        for start in 0..16 {
+            let bytes = whole.slice(start..start + 16);
+            let moved = aligned(&bytes);
+            assert_eq!(moved, bytes);
+            assert_eq!(moved.as_ptr().align_offset(8), 0);
+            assert_eq!(moved.as_ptr() == bytes.as_ptr(), start % 8 == 0);
+        }
     }
 }

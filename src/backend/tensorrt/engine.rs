@@ -3,17 +3,17 @@
 
 use std::{
     ffi::{CStr, CString},
-    path::{Path, PathBuf},
+    path::Path,
     ptr::{self, NonNull},
     sync::{Arc, Mutex},
 };
 
-use tensorrt_sys::{self as sys, Library, trt_dims, trt_engine, trt_runtime, trt_tensor};
+use tensorrt_sys::{self as sys, Library, trt_dims, trt_engine, trt_tensor};
 
 use super::{
-    log::{self, Log},
     plan::plan_version,
     profile::{Profile, Range},
+    runtime::{EngineOptions, Runtime, StreamingBudget},
 };
 use crate::{
     backend::BackendError,
@@ -28,6 +28,8 @@ pub(super) struct EngineTensor {
     pub(super) datatype: Datatype,
     /// All dimensions; -1 is variable.
     pub(super) dims: Shape,
+    /// Whether it is read on the host: a shape tensor.
+    pub(super) is_on_host: bool,
 }
 
 impl EngineTensor {
@@ -37,21 +39,12 @@ impl EngineTensor {
     }
 }
 
-/// What an engine is read with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct EngineOptions {
-    pub(super) plugins: Vec<PathBuf>,
-    pub(super) version_compatible: bool,
-    pub(super) streaming: Option<StreamingBudget>,
-}
-
-/// How much of an engine's weights stays on the device; the rest comes from the host in each execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum StreamingBudget {
-    /// What TensorRT thinks.
-    Automatic,
-    /// So many bytes.
-    Bytes(i64),
+/// Where an engine is read to.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) context: Arc<Context>,
+    /// What the device is, for messages.
+    pub(super) what: String,
 }
 
 /// An engine on a device.
@@ -81,10 +74,11 @@ impl Engine {
     /// there, or the device has no memory for it; with TensorRT's own words.
     pub(super) fn read(
         library: &Arc<Library>,
-        context: &Arc<Context>,
+        place: &Place,
         file: &Path,
         options: &EngineOptions,
     ) -> Result<Self, BackendError> {
+        let context = &place.context;
         let invalid = |why: String| {
             BackendError::InvalidModel(format!("TensorRT cannot load {}: {why}", file.display()))
         };
@@ -93,14 +87,13 @@ impl Engine {
         context.enter()?;
         let runtime = Runtime::new(library, options)?;
         // SAFETY: the runtime lives, and the plan is so many bytes, which the call only reads.
-        let raw =
-            unsafe { sys::trt_engine_new(runtime.raw.as_ptr(), plan.as_ptr().cast(), plan.len()) };
+        let raw = unsafe { sys::trt_engine_new(runtime.raw(), plan.as_ptr().cast(), plan.len()) };
         let raw = NonNull::new(raw).ok_or_else(|| {
             invalid(format!(
                 "{} (the plan was built by TensorRT {built_by}; here are TensorRT {} and {})",
-                runtime.log.take(),
+                runtime.last_error(),
                 library.version(),
-                context.device()
+                place.what
             ))
         })?;
         let mut engine = Self {
@@ -132,7 +125,7 @@ impl Engine {
 
     /// What TensorRT says of the call that just failed.
     pub(super) fn last_error(&self) -> String {
-        self.runtime.log.take()
+        self.runtime.last_error()
     }
 
     /// Bytes of the device's memory that a context needs in that profile.
@@ -186,8 +179,10 @@ impl Engine {
         // SAFETY: a tensor that is there has a name, which lives as long as the engine.
         let name = unsafe { CStr::from_ptr(raw.name) }.to_owned();
         let fault = |what: &str| Err(format!("'{}' {what}", name.to_string_lossy()));
-        if raw.is_on_host {
-            return fault("is a shape tensor, which this version of Despina does not support");
+        if raw.is_on_host && !raw.is_input {
+            return fault(
+                "is a shape tensor and an output, which this version of Despina does not support",
+            );
         }
         if !raw.is_linear {
             return fault(
@@ -198,14 +193,16 @@ impl Engine {
             return fault("is of a type that KServe v2 cannot carry");
         };
         match shape(&raw.shape) {
-            Some(dims) => Ok((
-                EngineTensor {
+            Some(dims) => {
+                let is_on_host = raw.is_on_host;
+                let tensor = EngineTensor {
                     name,
                     datatype,
                     dims,
-                },
-                raw.is_input,
-            )),
+                    is_on_host,
+                };
+                Ok((tensor, raw.is_input))
+            }
             None => fault("has a shape that the engine does not say"),
         }
     }
@@ -283,62 +280,6 @@ impl Drop for Engine {
     }
 }
 
-/// What reads engines, with its log.
-#[derive(Debug)]
-struct Runtime {
-    raw: NonNull<trt_runtime>,
-    // Dropped after the runtime, which writes to it.
-    log: Box<Log>,
-    _library: Arc<Library>,
-}
-
-impl Runtime {
-    fn new(library: &Arc<Library>, options: &EngineOptions) -> Result<Self, BackendError> {
-        let log = Box::<Log>::default();
-        let user = ptr::from_ref(&*log).cast_mut().cast();
-        // SAFETY: the factory is that of a library that stays open; the log outlives the runtime and
-        // does not move; the driver was initialised, for there is a context.
-        let raw = unsafe { sys::trt_runtime_new(library.create(), Some(log::write), user) };
-        let raw = NonNull::new(raw).ok_or_else(|| {
-            BackendError::Unavailable(format!("TensorRT cannot be started: {}", log.take()))
-        })?;
-        let runtime = Self {
-            raw,
-            log,
-            _library: Arc::clone(library),
-        };
-        runtime.prepare(options)?;
-        Ok(runtime)
-    }
-
-    fn prepare(&self, options: &EngineOptions) -> Result<(), BackendError> {
-        // SAFETY: the runtime lives.
-        unsafe { sys::trt_runtime_allow_host_code(self.raw.as_ptr(), options.version_compatible) };
-        for path in &options.plugins {
-            let unusable = |why: String| {
-                BackendError::Unavailable(format!(
-                    "plugins in {} cannot be loaded: {why}",
-                    path.display()
-                ))
-            };
-            let text = CString::new(path.as_os_str().as_encoded_bytes())
-                .map_err(|error| unusable(error.to_string()))?;
-            // SAFETY: the runtime and the path live; the operator named the library.
-            if !unsafe { sys::trt_runtime_load_plugins(self.raw.as_ptr(), text.as_ptr()) } {
-                return Err(unusable(self.log.take()));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        // SAFETY: the runtime is ours, and its engine is gone.
-        unsafe { sys::trt_runtime_free(self.raw.as_ptr()) };
-    }
-}
-
 /// TensorRT's `DataType`, as far as KServe v2 has it.
 fn datatype(number: i32) -> Option<Datatype> {
     Some(match number {
@@ -374,4 +315,37 @@ pub(super) fn dims(shape: &Shape) -> Option<trt_dims> {
     raw.extents.get_mut(..shape.len())?.copy_from_slice(shape);
     raw.count = i32::try_from(shape.len()).ok()?;
     Some(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn shapes_cross_the_interface_unchanged_or_not_at_all(extents in prop::collection::vec(any::<i64>(), 0..12)) {
+            let there = Shape::new(extents.iter().copied());
+            let raw = dims(&there);
+            prop_assert_eq!(raw.is_some(), extents.len() <= 8);
+            if let Some(raw) = raw {
+                prop_assert_eq!(shape(&raw), Some(there));
+            }
+        }
+
+        #[test]
+        fn no_count_reads_beyond_what_there_is(count in any::<i32>()) {
+            let raw = trt_dims { count, ..no_shape() };
+            let expected = (0..=8).contains(&count);
+            prop_assert_eq!(shape(&raw).is_some(), expected);
+        }
+    }
+
+    #[test]
+    fn types_that_both_have_are_carried() {
+        let carried: Vec<_> = (-1..13).filter_map(datatype).collect();
+        use Datatype::*;
+        assert_eq!(carried, [Fp32, Fp16, Int8, Int32, Bool, Uint8, Bf16, Int64]);
+    }
 }

@@ -10,8 +10,11 @@ use std::{
 
 use tensorrt_sys::Library;
 
-use super::engine::{Engine, EngineOptions};
-use crate::{backend::BackendError, device::cuda::Context};
+use super::{
+    engine::{Engine, Place},
+    runtime::EngineOptions,
+};
+use crate::backend::BackendError;
 
 /// Engines by what they were read from. They live as long as somebody uses them.
 #[derive(Debug, Default)]
@@ -39,12 +42,12 @@ impl Engines {
     pub(super) fn engine(
         &self,
         library: &Arc<Library>,
-        context: &Arc<Context>,
+        place: &Place,
         file: &Path,
         options: &EngineOptions,
     ) -> Result<Arc<Engine>, BackendError> {
         let slot = self.slot(Key {
-            device: context.ordinal(),
+            device: place.context.ordinal(),
             file: file.to_owned(),
             identity: identity(file)?,
             options: options.clone(),
@@ -53,7 +56,7 @@ impl Engines {
         if let Some(engine) = slot.upgrade() {
             return Ok(engine);
         }
-        let engine = Arc::new(Engine::read(library, context, file, options)?);
+        let engine = Arc::new(Engine::read(library, place, file, options)?);
         *slot = Arc::downgrade(&engine);
         Ok(engine)
     }

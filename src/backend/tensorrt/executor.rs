@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    context::ExecutionContext,
+    context::{ExecutionContext, Workspace},
     engine::{Engine, EngineTensor},
     profile::{Profile, choose},
 };
@@ -58,7 +58,9 @@ impl EngineExecutor {
         lane: Arc<Lane>,
         config: &ModelConfig,
     ) -> Result<Self, BackendError> {
-        let context = |&profile: &usize| ExecutionContext::new(&engine, profile, &lane);
+        let workspace = Workspace::for_profiles(&engine, profiles, &lane)?;
+        let context =
+            |&profile: &usize| ExecutionContext::new(&engine, profile, &lane, workspace.as_ref());
         let contexts = profiles.iter().map(context).collect::<Result<_, _>>()?;
         let chosen = profiles
             .iter()
@@ -77,6 +79,10 @@ impl EngineExecutor {
 
     /// Captures graphs, if the configuration asks for them. Without them it runs as well.
     fn capture(&mut self, config: &ModelConfig) -> Result<(), BackendError> {
+        if self.engine.inputs.iter().any(|input| input.is_on_host) {
+            // What is read on the host is not read again by a graph.
+            return Ok(());
+        }
         match Graphs::capture(self, config) {
             Ok(graphs) => self.graphs = graphs,
             Err(
@@ -135,6 +141,11 @@ impl DeviceExecutor for EngineExecutor {
         &self.graphs
     }
 
+    fn reads_on_host(&self, input: usize) -> bool {
+        let mut inputs = self.engine.inputs.iter().zip(&self.bindings.inputs);
+        inputs.any(|(tensor, &index)| index == input && tensor.is_on_host)
+    }
+
     fn enqueue(&mut self, batch: &mut Batch, work: &mut Work) -> Result<(), BackendError> {
         let shapes = self.shapes(batch)?;
         let chosen = choose(&self.profiles, &shapes).ok_or_else(|| self.misfit(&shapes))?;
@@ -186,25 +197,24 @@ impl Run<'_> {
             .zip(&self.bindings.inputs)
             .zip(shapes)
         {
-            let span = batch
-                .input(index)
-                .and_then(|tensor| on_device::device_span(&tensor.data));
-            let span = span
-                .ok_or_else(|| BackendError::Failed("an input is not on the device".to_owned()))?;
+            let data = batch.input(index).map(|tensor| &tensor.data);
             let taken = input
                 .dims
                 .contains(&-1)
                 .then(|| context.set_shape(&input.name, shape));
-            let bound = context.bind(&input.name, span);
+            let bound = data.and_then(|data| match input.is_on_host {
+                true => context.bind_values(&input.name, &data.to_host_bytes()?),
+                false => context.bind(&input.name, on_device::device_span(data)?),
+            });
             if taken == Some(None) || bound.is_none() {
                 return Err(
-                    context.failed(&format!("take input '{}' of shape {shape}", input.label()))
+                    context.refused(&format!("take input '{}' of shape {shape}", input.label()))
                 );
             }
         }
         context
             .infer_shapes()
-            .ok_or_else(|| context.failed("work out the shapes of the outputs"))?;
+            .ok_or_else(|| context.refused("work out the shapes of the outputs"))?;
         let known = self
             .engine
             .outputs

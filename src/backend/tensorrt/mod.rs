@@ -16,6 +16,7 @@ mod options;
 mod output;
 mod plan;
 mod profile;
+mod runtime;
 mod signature;
 
 use std::{
@@ -26,9 +27,10 @@ use std::{
 use tensorrt_sys::Library;
 
 use self::{
-    engine::{Engine, EngineOptions, StreamingBudget},
+    engine::{Engine, Place},
     engines::Engines,
     executor::EngineExecutor,
+    runtime::{EngineOptions, StreamingBudget},
     signature::signature,
 };
 pub use self::{
@@ -37,7 +39,7 @@ pub use self::{
 };
 use super::{Backend, BackendError, Executor, LoadSpec, agree, on_device};
 use crate::{
-    device::{Device, Devices, Inventory, cuda::Context},
+    device::{Device, Devices, Gpu, Inventory, cuda::Context},
     model_config::EngineSignature,
 };
 
@@ -46,6 +48,7 @@ use crate::{
 pub struct TensorRt {
     config: Config,
     devices: Arc<Devices>,
+    gpus: Vec<Gpu>,
     /// The GPU that plans are read on to see what they are.
     first_gpu: Result<u32, String>,
     opened: OnceLock<Result<Arc<Library>, BackendError>>,
@@ -71,6 +74,7 @@ impl TensorRt {
         Arc::new(Self {
             config,
             devices: Arc::clone(devices),
+            gpus: inventory.gpus.clone(),
             first_gpu,
             opened: OnceLock::new(),
             engines: Engines::default(),
@@ -102,8 +106,27 @@ impl TensorRt {
             version_compatible: self.config.version_compatible,
             streaming,
         };
-        self.engines
-            .engine(self.library()?, context, file, &options)
+        let place = Place {
+            context: Arc::clone(context),
+            what: self.describe(context.ordinal()),
+        };
+        self.engines.engine(self.library()?, &place, file, &options)
+    }
+
+    /// Device, product and compute capability: what plans are built for.
+    fn describe(&self, ordinal: u32) -> String {
+        let device = Device::Cuda(ordinal);
+        let gpu = self.gpus.iter().find(|gpu| gpu.ordinal == ordinal);
+        gpu.map_or_else(
+            || device.to_string(),
+            |gpu| {
+                let (major, minor) = gpu.compute_capability;
+                format!(
+                    "{device}, {} of compute capability {major}.{minor}",
+                    gpu.name
+                )
+            },
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a model's configuration says of its engine: profiles, and how much of its weights stays on the
 //! device. Pure.
 
-use super::engine::StreamingBudget;
+use super::runtime::StreamingBudget;
 use crate::{
     backend::BackendError, model_config::ModelConfig, proto::inference::ModelInstanceGroup,
 };

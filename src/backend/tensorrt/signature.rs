@@ -12,6 +12,7 @@ pub(super) fn signature(engine: &Engine) -> EngineSignature {
         name: tensor.label(),
         datatype: tensor.datatype,
         dims: tensor.dims.clone(),
+        is_shape: tensor.is_on_host,
     };
     let mut tensors = engine.inputs.iter().chain(&engine.outputs);
     let batchable = tensors.all(|tensor| tensor.dims.first() == Some(&-1));

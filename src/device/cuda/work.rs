@@ -222,8 +222,8 @@ impl Work {
         self.kept.spans.push(span);
     }
 
-    /// Keeps host memory that a kernel reads.
-    pub(super) fn keep_source(&mut self, source: Bytes) {
+    /// Keeps host memory that a kernel or an engine reads.
+    pub fn keep_source(&mut self, source: Bytes) {
         self.kept.sources.push(source);
     }
 

@@ -132,6 +132,7 @@ fn tensor(name: &str, datatype: Datatype, dims: &[i64]) -> EngineTensor {
         name: name.to_owned(),
         datatype,
         dims: dims.into(),
+        is_shape: false,
     }
 }
 

@@ -265,7 +265,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         ),
         (
             "is_shape_tensor",
-            "'is_shape_tensor' is not supported by this version of Despina for m",
+            "shape tensors are only supported for the TensorRT platform for m",
         ),
         (
             "is_non_linear_format_io",
