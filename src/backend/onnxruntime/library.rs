@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The version that is downloaded. Any from 1.22 on can be used.
+/// The version that is downloaded. Any from 1.23 on can be used: 1.22 ends the process when a session is made.
 pub const VERSION: &str = "1.31.1";
 
 /// Settings of the `onnxruntime` backend.
