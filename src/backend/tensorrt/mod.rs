@@ -1,7 +1,7 @@
 //! TensorRT: plans, run on GPUs. The library is opened at run time, through `crates/tensorrt-sys`.
 //!
-//! An [`engine`] is a plan on a device, shared by the instances there; each has [`context`]s of its own,
-//! one for each optimization [`profile`] that it uses, in which the [`executor`] runs batches. Plans are
+//! An `engine` is a plan on a device, shared by the instances there; each has `context`s of its own,
+//! one for each optimization `profile` that it uses, in which the `executor` runs batches. Plans are
 //! not built here.
 
 #![expect(unsafe_code, reason = "TensorRT is reached through a C interface")]
