@@ -7,7 +7,7 @@
 //! `instance_wise_delay_multiplier` (instance *i* takes *i* times that), `creation_delay_sec`
 //! (loading takes that long).
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use super::{
     Backend, BackendError, Batch, DeviceExecutor, Executor, Graphs, LoadSpec, on_device,
@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     device::{Device, Lane, cuda::Work},
-    model_config::EngineSignature,
     tensor::{Buffer, Tensor},
 };
 
@@ -28,20 +27,8 @@ impl Backend for Identity {
         "identity"
     }
 
-    fn default_filename(&self) -> &'static str {
-        ""
-    }
-
-    fn ready(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn usable_on(&self, _device: Device) -> Result<(), BackendError> {
         Ok(())
-    }
-
-    fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
-        Ok(None)
     }
 
     fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {

@@ -7,7 +7,7 @@
 //! channels, or one for each, with commas between. 1 and 0 if not set. For a mean and a standard
 //! deviation of pixels from 0 to 1, `scale` is 1 / (255 · deviation) and `offset` is -mean / deviation.
 
-use std::{path::Path, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use half::f16;
 
@@ -21,7 +21,7 @@ use crate::{
             plain::{FromF32, Image, preprocess},
         },
     },
-    model_config::{EngineSignature, ModelConfig, OutputSpec},
+    model_config::{ModelConfig, OutputSpec},
     tensor::{Datatype, Shape, Tensor},
 };
 
@@ -34,20 +34,8 @@ impl Backend for ImagePreprocess {
         "image_preprocess"
     }
 
-    fn default_filename(&self) -> &'static str {
-        ""
-    }
-
-    fn ready(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn usable_on(&self, _device: Device) -> Result<(), BackendError> {
         Ok(())
-    }
-
-    fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
-        Ok(None)
     }
 
     fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {

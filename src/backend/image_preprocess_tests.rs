@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use smallvec::smallvec;
 
 use super::*;

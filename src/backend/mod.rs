@@ -56,14 +56,18 @@ pub trait Backend: Send + Sync {
     /// The name that configurations use.
     fn name(&self) -> &'static str;
 
-    /// The model file's name if the configuration gives none.
-    fn default_filename(&self) -> &'static str;
+    /// The model file's name if the configuration gives none; empty for models that have no file.
+    fn default_filename(&self) -> &'static str {
+        ""
+    }
 
     /// Whether the engine can be used at all on this machine.
     ///
     /// # Errors
     /// [`BackendError::Unavailable`] with a one-line reason.
-    fn ready(&self) -> Result<(), BackendError>;
+    fn ready(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
 
     /// Whether the engine can run models on that device of this machine.
     ///
@@ -84,7 +88,9 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// If the file cannot be read by the engine.
-    fn inspect(&self, file: &Path) -> Result<Option<EngineSignature>, BackendError>;
+    fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
+        Ok(None)
+    }
 
     /// Loads one executor. Called on the thread that will run it, and may be slow.
     ///

@@ -6,7 +6,6 @@
 //! One thread answers each request, as many at a time as parameter `thread_count` says (256).
 
 use std::{
-    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     device::Device,
-    model_config::{EngineSignature, ModelConfig},
+    model_config::ModelConfig,
     tensor::{Buffer, Datatype, Shape, Tensor},
 };
 
@@ -49,18 +48,6 @@ pub struct Repeat;
 impl Backend for Repeat {
     fn name(&self) -> &'static str {
         "repeat"
-    }
-
-    fn default_filename(&self) -> &'static str {
-        ""
-    }
-
-    fn ready(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
-        Ok(None)
     }
 
     fn load(
@@ -302,7 +289,7 @@ impl Drop for ThreadPermit {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{path::Path, sync::mpsc};
 
     use super::*;
     use crate::{

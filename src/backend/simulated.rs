@@ -9,7 +9,7 @@
 //! On a GPU an instance takes `weights_byte_size` and `workspace_byte_size` bytes of its memory as well,
 //! as an engine would.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use super::{
     Backend, BackendError, Batch, DeviceExecutor, Executor, Graphs, LoadSpec, on_device,
@@ -20,7 +20,7 @@ use crate::{
         Device, Entry, Lane, Purpose,
         cuda::{DeviceMemory, Work},
     },
-    model_config::{EngineSignature, ModelConfig, OutputSpec},
+    model_config::{ModelConfig, OutputSpec},
     tensor::{Buffer, Datatype, Shape, Tensor},
 };
 
@@ -33,20 +33,8 @@ impl Backend for Simulated {
         "simulated"
     }
 
-    fn default_filename(&self) -> &'static str {
-        ""
-    }
-
-    fn ready(&self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
     fn usable_on(&self, _device: Device) -> Result<(), BackendError> {
         Ok(())
-    }
-
-    fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
-        Ok(None)
     }
 
     fn load(&self, spec: &LoadSpec<'_>, device: Device) -> Result<Box<dyn Executor>, BackendError> {

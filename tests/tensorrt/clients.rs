@@ -1,9 +1,7 @@
 //! The same models through unmodified `tritonclient`.
 
-use std::{path::Path, process::Command};
-
 use crate::{
-    common::python,
+    common::run_module,
     rig::{ON_ONE, Rig},
 };
 
@@ -23,21 +21,14 @@ fn tritonclient_gets_what_it_sent() {
         rig.add(&model, &fake_tensorrt::plan(&plan), ON_ONE);
     }
     let server = rig.start(&[]);
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
-    let output = Command::new(python().interpreter)
-        .args(["-B", "-m", "unittest", "test_tensorrt"])
-        .current_dir(scripts)
-        .env("DESPINA_HTTP", server.http.to_string())
-        .env("DESPINA_GRPC", server.grpc.to_string())
-        .env("DESPINA_METRICS", server.metrics.to_string())
-        .env("DESPINA_REPOSITORY", rig.models.path())
-        .output()
-        .expect("start Python");
-    let text = [output.stdout, output.stderr].concat();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&text)
+    run_module(
+        "test_tensorrt",
+        &[
+            ("DESPINA_HTTP", &server.http.to_string()),
+            ("DESPINA_GRPC", &server.grpc.to_string()),
+            ("DESPINA_METRICS", &server.metrics.to_string()),
+            ("DESPINA_REPOSITORY", &rig.models.path().to_string_lossy()),
+        ],
     );
     server.stop();
     rig.assert_nothing_is_left();
