@@ -1,7 +1,13 @@
 //! How a request is answered: once, or, for the streams of either door, in as many parts as its
 //! model likes. What is done to each response between the model and the wire is done here.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 use super::{
     InferRequest,
@@ -13,7 +19,8 @@ use crate::{
     admission::{Limits, Permit},
     error::{Error, Result},
     inference::{
-        Part, Probe, Request, Response, ResponseStream, Stage, response_channel, response_stream,
+        Outcome, Part, Probe, Request, Response, ResponseReceiver, ResponseStream, Stage,
+        response_channel, response_stream,
     },
     model::{Lease, Model},
     model_config::ModelConfig,
@@ -34,7 +41,7 @@ impl InferRequest {
         model
             .submit(finishing.routed(self.into_request(sender)))
             .map_err(|rejected| rejected.error)?;
-        let outcome = receiver.await;
+        let outcome = Waiting::new(receiver, model).await;
         note_end(trace.as_deref());
         finishing.finish(outcome?, model, &api.limits).await
     }
@@ -62,7 +69,7 @@ impl InferRequest {
             .submit(finishing.routed(self.into_request(sender)))
             .map_err(|rejected| rejected.error)?;
         Ok(Answers {
-            stream,
+            stream: Some(stream),
             finishing,
             trace,
             lease,
@@ -97,7 +104,8 @@ impl InferRequest {
 /// The parts of one answer. Dropping it cancels the request.
 #[derive(Debug)]
 pub(super) struct Answers {
-    stream: ResponseStream,
+    /// `None` once it has been read to its end.
+    stream: Option<ResponseStream>,
     finishing: Finishing,
     trace: Option<Arc<Trace>>,
     /// Both given back when nothing is left to be written.
@@ -122,12 +130,16 @@ impl Answers {
 
     /// The next step; after the last one, an end.
     pub(super) async fn next(&mut self, limits: &Limits) -> Answer {
-        let part = self.stream.next().await;
+        let part = match &mut self.stream {
+            Some(stream) => stream.next().await,
+            None => None,
+        };
         let Part { outcome, last } = part.unwrap_or(Part {
             outcome: None,
             last: true,
         });
         if last {
+            self.stream = None;
             note_end(self.trace.as_deref());
         }
         let outcome = match outcome {
@@ -136,6 +148,54 @@ impl Answers {
             None => None,
         };
         Answer { outcome, last }
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            drop(stream);
+            self.lease.withdrawn();
+        }
+    }
+}
+
+/// Waits for the only response of a model. Dropping it before withdraws the request.
+struct Waiting<'m> {
+    /// `None` once it has answered.
+    receiver: Option<ResponseReceiver>,
+    model: &'m Model,
+}
+
+impl<'m> Waiting<'m> {
+    fn new(receiver: ResponseReceiver, model: &'m Model) -> Self {
+        Self {
+            receiver: Some(receiver),
+            model,
+        }
+    }
+}
+
+impl Future for Waiting<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(receiver) = &mut self.receiver else {
+            return Poll::Pending;
+        };
+        let outcome = ready!(Pin::new(receiver).poll(context));
+        self.receiver = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Before anybody looks for it, it must be seen to be cancelled.
+        if let Some(receiver) = self.receiver.take() {
+            drop(receiver);
+            self.model.withdrawn();
+        }
     }
 }
 

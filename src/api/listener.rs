@@ -29,7 +29,9 @@ use tokio::{
 };
 
 use super::{
+    attended::Attended,
     body::BoxError,
+    socket::Socket,
     tls::{Handshakes, Stream, Tls},
 };
 use crate::admission::{Identity, Limits};
@@ -180,8 +182,8 @@ pub(super) async fn serve<C>(
         match accepted {
             Ok((stream, _)) => {
                 disable_delay(&stream);
-                if let Some(stream) = handshakes.begin(stream) {
-                    begin(Stream::Plain(stream), Identity::Anonymous);
+                if let Some(stream) = handshakes.begin(Socket::new(stream)) {
+                    begin(stream, Identity::Anonymous);
                 }
             }
             Err(error) => {
@@ -197,7 +199,7 @@ pub(super) async fn serve<C>(
         && let Ok(Ok((stream, _))) = tokio::time::timeout_at(end, listener.accept()).await
     {
         disable_delay(&stream);
-        begin(Stream::Plain(stream), Identity::Anonymous);
+        begin(Stream::Plain(Socket::new(stream)), Identity::Anonymous);
     }
     drop((listener, stopped));
     // Fails only if there is no connection left to tell.
@@ -230,14 +232,23 @@ async fn receive<C>(
         _ = stop.changed() => false,
         () = tokio::time::sleep(ending.silence_limit) => true,
     };
-    if !is_silent {
-        converse(connect(stream), in_flight, ending, stopped).await;
+    if is_silent {
+        return;
+    }
+    match ending.farewell {
+        Farewell::Header => {
+            let socket = stream.socket();
+            let conversation = Attended::new(connect(stream), in_flight.clone(), socket);
+            converse(pin!(conversation), in_flight, ending, stopped).await;
+        }
+        // HTTP/2 is read at all times.
+        Farewell::Frame => converse(connect(stream).as_mut(), in_flight, ending, stopped).await,
     }
 }
 
 /// Serves a connection whose client speaks. `stopped` is held until the connection is gone.
 async fn converse<C>(
-    mut conversation: Pin<Box<C>>,
+    mut conversation: Pin<&mut C>,
     in_flight: InFlight,
     ending: Ending,
     mut stopped: watch::Receiver<()>,
@@ -366,7 +377,8 @@ impl InFlight {
         self.0.begun.load(Ordering::Relaxed)
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether every request that has begun is answered.
+    pub(super) fn is_idle(&self) -> bool {
         self.begun() == self.0.ended.load(Ordering::Relaxed)
     }
 }

@@ -4,6 +4,7 @@
 
 mod admit;
 mod answers;
+mod attended;
 mod body;
 mod classification;
 mod compression;
@@ -20,6 +21,7 @@ mod probes;
 mod readiness;
 mod request;
 mod shared_memory;
+mod socket;
 mod status;
 pub mod tls;
 mod trace;

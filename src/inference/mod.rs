@@ -35,6 +35,10 @@ use crate::error::Error;
 pub trait Infer: Send + Sync {
     /// Takes the request in, or gives it back whole with the reason.
     fn submit(&self, request: Request) -> Result<(), Box<Rejected>>;
+
+    /// Says that somebody waits for an answer no more, so that a request of theirs that is still queued
+    /// is looked for and let go, though nobody may come for the next batch for long.
+    fn withdrawn(&self);
 }
 
 /// A request that was not taken in.

@@ -117,6 +117,11 @@ impl Model {
         }
     }
 
+    /// Says that somebody waits for an answer of this model no more.
+    pub fn withdrawn(&self) {
+        self.infer.withdrawn();
+    }
+
     /// Gives out no more leases, waits until all are back, then stops the instances and frees what
     /// they hold. Blocks for as long as requests are in flight.
     pub fn unload(&self) {

@@ -54,6 +54,10 @@ impl Default for Config {
     }
 }
 
+/// Requests that nobody waits for any more are looked for this long after the first of their clients
+/// has gone, for that reads the whole queue.
+const WITHDRAWAL_GRAIN: Duration = Duration::from_millis(5);
+
 /// A model's queue, as requests and instances see it.
 pub struct Scheduler {
     handoff: Handoff<Queue, Seat>,
@@ -94,7 +98,7 @@ impl Scheduler {
         self.handoff.close();
     }
 
-    /// Answers what has waited too long, though no instance may be free. Closed or not: an instance
+    /// Answers what has waited too long or was cancelled, though no instance may be free. Closed or not: an instance
     /// that hangs must not keep those waiting who are queued behind it.
     fn expire(&self, now: Instant) {
         let mut dropped = Vec::new();
@@ -190,6 +194,11 @@ impl Infer for Scheduler {
                 Error::unavailable("model_unloading", "the model is being unloaded"),
             )),
         }
+    }
+
+    fn withdrawn(&self) {
+        // Whoever else goes away until then is found by the same look.
+        self.alarm.set(Instant::now() + WITHDRAWAL_GRAIN);
     }
 }
 

@@ -16,6 +16,7 @@ mod once;
 mod python;
 mod repository;
 mod server;
+mod tls;
 
 use std::{
     thread,
@@ -28,6 +29,7 @@ pub use self::{
     python::{Python, python, run_module},
     repository::{Repository, fixtures, identity_config},
     server::{Ended, Server, allowed_cores},
+    tls::Certified,
 };
 
 /// How long anything that should happen soon may take before a test fails.

@@ -12,7 +12,7 @@ mod tests;
 use std::{fmt, future, sync::Arc, time::Duration};
 
 use rustls::ServerConfig;
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tokio::{task::JoinSet, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 pub(super) use self::stream::Stream;
@@ -22,6 +22,7 @@ pub use self::{
 };
 use crate::{
     admission::{Identity, Limits},
+    api::socket::Socket,
     follow::{Follow, Followed},
 };
 
@@ -107,14 +108,14 @@ impl<'t> Handshakes<'t> {
     }
 
     /// Begins one; gives back a connection that needs none.
-    pub(super) fn begin(&mut self, stream: TcpStream) -> Option<TcpStream> {
+    pub(super) fn begin(&mut self, socket: Socket) -> Option<Stream> {
         let Some(tls) = self.tls else {
-            return Some(stream);
+            return Some(Stream::Plain(socket));
         };
         let acceptor = TlsAcceptor::from(Arc::clone(&tls.server.load()));
         let limit = tls.timeout;
         self.under_way.spawn(async move {
-            match timeout(limit, shake(acceptor, stream)).await {
+            match timeout(limit, shake(acceptor, socket)).await {
                 Ok(shaken) => shaken,
                 Err(_) => {
                     tracing::debug!(?limit, "a handshake took too long");
@@ -138,9 +139,9 @@ impl<'t> Handshakes<'t> {
     }
 }
 
-async fn shake(acceptor: TlsAcceptor, stream: TcpStream) -> Option<Shaken> {
+async fn shake(acceptor: TlsAcceptor, socket: Socket) -> Option<Shaken> {
     let stream = acceptor
-        .accept(stream)
+        .accept(socket)
         .await
         .inspect_err(|error| tracing::debug!(%error, "a handshake failed"))
         .ok()?;

@@ -6,27 +6,32 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
+
+use crate::api::socket::Socket;
 
 /// A connection's bytes, as they were before encryption.
 #[derive(Debug)]
 pub(in crate::api) enum Stream {
-    Plain(TcpStream),
+    Plain(Socket),
     /// The state of the encryption is large, and plain connections need none.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Stream {
     /// Waits for the client's first bytes, or its end. An encrypted connection has had some.
     pub(in crate::api) async fn spoken_to(&self) {
-        if let Self::Plain(stream) = self {
-            // What is wrong is found out by reading. To be told that there is something to read is
-            // not enough: that may be a mistake.
-            let _ = stream.peek(&mut [0]).await;
+        if let Self::Plain(socket) = self {
+            socket.spoken_to().await;
+        }
+    }
+
+    /// A share of the connection below.
+    pub(in crate::api) fn socket(&self) -> Socket {
+        match self {
+            Self::Plain(socket) => socket.clone(),
+            Self::Tls(stream) => stream.get_ref().0.clone(),
         }
     }
 }

@@ -8,7 +8,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -245,7 +245,7 @@ async fn who_comes_with_a_certificate_is_known_by_it() {
     ] {
         let mut handshakes = Handshakes::new(Some(&tls));
         let (accepted, stream) = pair().await;
-        assert!(handshakes.begin(accepted).is_none());
+        assert!(handshakes.begin(Socket::new(accepted)).is_none());
         let name = ServerName::try_from("localhost").unwrap();
         let connector = client(&server, own);
         let (connected, (_, identity)) =
@@ -267,7 +267,7 @@ async fn handshakes_have_room_again_once_one_was_given_up() {
     let mut handshakes = Handshakes::new(Some(&tls));
     assert!(handshakes.has_room());
     let (accepted, stream) = pair().await;
-    assert!(handshakes.begin(accepted).is_none());
+    assert!(handshakes.begin(Socket::new(accepted)).is_none());
     assert!(!handshakes.has_room());
     // A client that goes away ends its handshake without a connection.
     drop(stream);
@@ -283,7 +283,7 @@ async fn a_handshake_that_takes_too_long_is_given_up() {
     let tls = tls(&write(folder.path(), &server), &Limits::default()).unwrap();
     let mut handshakes = Handshakes::new(Some(&tls));
     let (accepted, _stream) = pair().await;
-    handshakes.begin(accepted);
+    handshakes.begin(Socket::new(accepted));
     let limit = Duration::from_secs(Limits::default().handshake_timeout_seconds);
     let next = timeout(limit + Duration::from_secs(1), handshakes.next());
     assert!(next.await.is_err());
@@ -294,6 +294,6 @@ async fn a_handshake_that_takes_too_long_is_given_up() {
 async fn a_plain_door_shakes_no_hands() {
     let mut handshakes = Handshakes::new(None);
     let (accepted, _stream) = pair().await;
-    assert!(handshakes.begin(accepted).is_some());
+    assert!(handshakes.begin(Socket::new(accepted)).is_some());
     assert!(handshakes.has_room());
 }
