@@ -28,10 +28,10 @@ use crate::{
 };
 
 impl InferRequest {
-    /// Has `model` answer it; what is to be in shared memory is there afterwards. Dropping the
-    /// future cancels the request.
+    /// Has `model` answer it, and leaves nothing of it; what is to be in shared memory is there
+    /// afterwards. Dropping the future cancels the request.
     pub(super) async fn run(
-        mut self,
+        &mut self,
         api: &Admitted<'_>,
         model: &Model,
     ) -> Result<(Response, StoredOutputs)> {
@@ -39,11 +39,13 @@ impl InferRequest {
         let (sender, receiver) = response_channel();
         let trace = self.identified_trace(model);
         model
-            .submit(finishing.routed(self.into_request(sender)))
+            .submit(finishing.routed(std::mem::take(self).into_request(sender)))
             .map_err(|rejected| rejected.error)?;
         let outcome = Waiting::new(receiver, model).await;
         note_end(trace.as_deref());
-        finishing.finish(outcome?, model, &api.limits).await
+        let mut response = outcome?;
+        let stored = finishing.finish(&mut response, model, &api.limits).await?;
+        Ok((response, stored))
     }
 
     /// Has a model answer it, in its own number of parts.
@@ -143,7 +145,10 @@ impl Answers {
             note_end(self.trace.as_deref());
         }
         let outcome = match outcome {
-            Some(Ok(response)) => Some(self.finishing.finish(response, &self.lease, limits).await),
+            Some(Ok(mut response)) => {
+                let finished = self.finishing.finish(&mut response, &self.lease, limits);
+                Some(finished.await.map(|stored| (response, stored)))
+            }
             Some(Err(error)) => Some(Err(error)),
             None => None,
         };
@@ -223,10 +228,10 @@ impl Finishing {
 
     async fn finish(
         &self,
-        mut response: Response,
+        response: &mut Response,
         model: &Model,
         limits: &Limits,
-    ) -> Result<(Response, StoredOutputs)> {
+    ) -> Result<StoredOutputs> {
         let count = response.outputs.len();
         if self.output_count.is_some_and(|wanted| wanted != count) {
             return Err(Error::internal(
@@ -237,8 +242,7 @@ impl Finishing {
                 ),
             ));
         }
-        self.classification.apply(&mut response, model, limits)?;
-        let stored = self.destinations.store(&response).await?;
-        Ok((response, stored))
+        self.classification.apply(response, model, limits)?;
+        self.destinations.store(response).await
     }
 }

@@ -3,20 +3,20 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
-use tokio::{task::yield_now, time::timeout};
+use tokio::task::yield_now;
 
-use super::{Readiness, Stage, status::TOO_LARGE};
+use super::{
+    arriving::{Arriving, Patience},
+    status::TOO_LARGE,
+};
 use crate::{
     admission::Charge,
     error::{Error, Result},
@@ -28,15 +28,11 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The most that a length in a header makes us allocate before the bytes are there.
 const FIRST_RESERVATION: usize = 1 << 20;
-/// How often it is looked at whether a body still arrives.
-const STALL_TICK: Duration = Duration::from_millis(500);
 /// After so many bytes (a fraction of a millisecond) other tasks have their turn, though a client that
 /// is quick have sent more.
 const PAUSE_BYTE_SIZE: usize = 1 << 20;
 /// Pieces below this are counted: each costs as much as a large one.
 const SMALL_CHUNK: usize = 512;
-/// How long the rest of a body that nobody wants may take.
-const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// Reads a body whole, its bytes held by `charge`. One that arrives in one piece is not copied.
 ///
@@ -68,7 +64,7 @@ where
 /// # Errors
 /// As [`read`].
 pub(super) async fn read_announced<B>(
-    mut body: B,
+    body: B,
     limit: usize,
     patience: &Patience<'_>,
     charge: &mut Charge,
@@ -77,17 +73,18 @@ pub(super) async fn read_announced<B>(
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let Some(first) = patience.next_chunk(&mut body).await? else {
+    let mut arriving = Arriving::new(body, *patience);
+    let Some(first) = arriving.next().await? else {
         return Ok(Bytes::new());
     };
     within_limit(first.len(), limit)?;
     let announced = announced(&first);
     within_limit(announced.unwrap_or(0), limit)?;
     charge.grow(first.len())?;
-    if body.is_end_stream() {
+    if arriving.is_at_end() {
         return Ok(first);
     }
-    let Some(second) = patience.next_chunk(&mut body).await? else {
+    let Some(second) = arriving.next().await? else {
         return Ok(first);
     };
     let mut whole = BytesMut::new();
@@ -106,7 +103,7 @@ where
         }
         charge.grow(chunk.len())?;
         append(&mut whole, &chunk, announced, limit)?;
-        next = patience.next_chunk(&mut body).await?;
+        next = arriving.next().await?;
     }
     Ok(whole.freeze())
 }
@@ -144,80 +141,6 @@ fn too_many_chunks(limit: usize) -> Error {
              HTTP chunks. Those of {SMALL_CHUNK} bytes and more do not count."
         ),
     )
-}
-
-/// How long a body may stop arriving, and how small its pieces may be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience<'a> {
-    /// While the server runs.
-    pub(super) stall: Duration,
-    /// How many small pieces it may have.
-    pub(super) small_chunks: usize,
-    /// Once it is exiting, a client that stopped in the middle is not waited for.
-    pub(super) readiness: &'a Readiness,
-}
-
-impl Patience<'_> {
-    /// Drops what is left of a body of at most `limit` bytes. False if there is more, if it takes
-    /// too long, or if the transfer breaks.
-    pub(super) async fn discard<B>(&self, body: &mut B, mut limit: usize) -> bool
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
-    {
-        let discarded = timeout(DISCARD_TIME, async {
-            loop {
-                match self.next_chunk(body).await {
-                    Ok(None) => return true,
-                    Ok(Some(chunk)) if chunk.len() <= limit => limit -= chunk.len(),
-                    Ok(Some(_)) | Err(_) => return false,
-                }
-            }
-        });
-        discarded.await.unwrap_or(false)
-    }
-
-    /// The next piece of data; `None` at the end. Trailers are skipped.
-    async fn next_chunk<B>(&self, body: &mut B) -> Result<Option<Bytes>>
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
-    {
-        while let Some(frame) = self.next_frame(body).await? {
-            let frame = frame.map_err(|error| {
-                Error::cancelled("body_broken", "the request body ended early").with_source(error)
-            })?;
-            if let Ok(chunk) = frame.into_data() {
-                return Ok(Some(chunk));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn next_frame<B>(&self, body: &mut B) -> Result<Option<Result<Frame<Bytes>, B::Error>>>
-    where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
-    {
-        // Most often it is there already, and then no timer is needed.
-        let there = poll_fn(|context| Poll::Ready(Pin::new(&mut *body).poll_frame(context))).await;
-        if let Poll::Ready(frame) = there {
-            return Ok(frame);
-        }
-        let mut waited = Duration::ZERO;
-        loop {
-            if let Ok(frame) = timeout(STALL_TICK, body.frame()).await {
-                return Ok(frame);
-            }
-            waited += STALL_TICK;
-            if waited >= self.stall || self.readiness.stage() == Stage::Exiting {
-                return Err(Error::cancelled(
-                    "body_stalled",
-                    format!(
-                        "the request body stopped arriving {} ms ago",
-                        waited.as_millis()
-                    ),
-                ));
-            }
-        }
-    }
 }
 
 /// # Errors
@@ -345,71 +268,13 @@ impl Body for Chunks {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use http_body_util::StreamBody;
+    use std::time::Duration;
 
     use super::*;
-    use crate::admission::{Budget, NO_ROOM};
-
-    fn charge() -> Charge {
-        Arc::new(Budget::new(usize::MAX)).charge()
-    }
-
-    /// A body of one piece that then stops arriving.
-    fn stalled() -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
-        let mut piece = Some(Bytes::from_static(b"half"));
-        StreamBody::new(tonic::codegen::tokio_stream::StreamExt::map(
-            Stuck(std::iter::from_fn(move || piece.take())),
-            |piece| Ok(Frame::data(piece)),
-        ))
-    }
-
-    /// Yields what the iterator has, and then nothing for ever.
-    struct Stuck<I>(I);
-
-    impl<I: Iterator<Item = Bytes> + Unpin> tonic::codegen::tokio_stream::Stream for Stuck<I> {
-        type Item = Bytes;
-
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Bytes>> {
-            self.0
-                .next()
-                .map_or(Poll::Pending, |piece| Poll::Ready(Some(piece)))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_stops_arriving_is_given_up_at_once_when_the_server_exits() {
-        let readiness = Readiness::default();
-        let patience = Patience {
-            stall: Duration::from_secs(60),
-            small_chunks: usize::MAX,
-            readiness: &readiness,
-        };
-        let waited = |begin: tokio::time::Instant| begin.elapsed().as_secs();
-        let begin = tokio::time::Instant::now();
-        let error = read(stalled(), 100, &patience, &mut charge())
-            .await
-            .unwrap_err();
-        assert_eq!((error.reason(), waited(begin)), ("body_stalled", 60));
-        readiness.set(Stage::Exiting);
-        let begin = tokio::time::Instant::now();
-        let error = read(stalled(), 100, &patience, &mut charge())
-            .await
-            .unwrap_err();
-        assert_eq!((error.reason(), waited(begin)), ("body_stalled", 0));
-        assert!(!patience.discard(&mut stalled(), 100).await);
-        assert!(
-            patience
-                .discard(&mut Chunks::new([Bytes::from("ab")]), 2)
-                .await
-        );
-        assert!(
-            !patience
-                .discard(&mut Chunks::new([Bytes::from("abc")]), 2)
-                .await
-        );
-    }
+    use crate::{
+        admission::{Budget, NO_ROOM},
+        api::Readiness,
+    };
 
     #[tokio::test]
     async fn bodies_are_charged_as_they_arrive_and_small_pieces_are_counted() {

@@ -4,6 +4,7 @@
 
 mod admit;
 mod answers;
+mod arriving;
 mod attended;
 mod body;
 mod classification;
@@ -28,7 +29,7 @@ mod trace;
 
 use std::{sync::Arc, time::Duration};
 
-use self::body::Patience;
+use self::arriving::Patience;
 pub use self::{
     admit::Interior,
     compression::{Encoding, Places, ResponseCompression},

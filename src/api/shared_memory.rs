@@ -143,7 +143,9 @@ impl InferRequest {
         let shared = std::mem::take(&mut self.shared);
         let mut destinations = Destinations::default();
         if !shared.inputs.is_empty() {
-            destinations._inputs = Some(self.attach_inputs(api, shared.inputs).await?);
+            // On the heap, for it would make the future of every other request larger.
+            let attached = Box::pin(self.attach_inputs(api, shared.inputs));
+            destinations._inputs = Some(attached.await?);
         }
         let inputs = self.inputs.iter();
         let byte_sizes = inputs.map(|input| input.tensor.data.byte_size());
@@ -231,7 +233,7 @@ impl Destinations {
                 byte_size: u64::try_from(byte_size).unwrap_or(u64::MAX),
                 ..span.reference().clone()
             };
-            write(span.clone(), output.tensor.data.clone()).await?;
+            Box::pin(write(span.clone(), output.tensor.data.clone())).await?;
             stored.push((*index, reference));
         }
         Ok(StoredOutputs(stored))

@@ -68,8 +68,31 @@ impl Server {
         })
     }
 
+    /// Starts a server under callgrind, which writes to `counts` when it ends, and waits until it is
+    /// ready.
+    pub fn start_counted(repository: &Path, counts: &Path) -> Self {
+        let mut command = Command::new("valgrind");
+        command
+            .arg("--tool=callgrind")
+            .arg("--quiet")
+            .arg("--error-exitcode=0");
+        command.arg(format!("--callgrind-out-file={}", counts.display()));
+        command.arg(env!("CARGO_BIN_EXE_despina"));
+        let flags = ["--onnxruntime-download", "false"];
+        Self::launch_by(command, repository, &flags, |_| {})
+    }
+
     fn launch(repository: &Path, flags: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_despina"));
+        let command = Command::new(env!("CARGO_BIN_EXE_despina"));
+        Self::launch_by(command, repository, flags, prepare)
+    }
+
+    fn launch_by(
+        mut command: Command,
+        repository: &Path,
+        flags: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         command
             .arg("serve")
             .arg("--model-repository")

@@ -1,8 +1,10 @@
 //! `RepositoryModelLoad` on the wire. Model files may come with it, so it is read like an inference
 //! request: memory grows with what arrives, and files stay slices of the received message.
 
+use std::pin::pin;
+
 use bytes::Bytes;
-use hyper::body::Body as HttpBody;
+use hyper::{HeaderMap, body::Body as HttpBody};
 use prost::Message;
 use tonic::body::Body;
 
@@ -33,11 +35,13 @@ pub(super) async fn model_load<B>(caller: Caller, request: http::Request<B>) -> 
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let limit = time_limit(request.headers());
-    call("RepositoryModelLoad", limit, answer(&caller, request)).await
+    let (parts, body) = request.into_parts();
+    let limit = time_limit(&parts.headers);
+    let answer = pin!(answer(&caller, &parts.headers, body));
+    call("RepositoryModelLoad", limit, answer).await
 }
 
-async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Answer>
+async fn answer<B>(caller: &Caller, headers: &HeaderMap, body: B) -> Result<Answer>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
@@ -45,7 +49,7 @@ where
     // Held until the model is loaded: the files are slices of the message.
     let mut charge = caller.budget.charge();
     let limit = load_byte_size(&caller.limits);
-    let message = read(caller, request, limit, &mut charge).await?;
+    let message = read(caller, headers, body, limit, &mut charge).await?;
     let request = decode(message, &caller.limits)?;
     control::load(caller, request).await?;
     Ok(Answer::plain(Chunks::new([EMPTY])))

@@ -5,7 +5,7 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -66,15 +66,17 @@ pub(super) async fn model_infer<B>(
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let limit = time_limit(request.headers());
-    call("ModelInfer", limit, answer(&caller, request)).await
+    let (parts, body) = request.into_parts();
+    let limit = time_limit(&parts.headers);
+    let answer = pin!(answer(&caller, &parts.headers, body));
+    call("ModelInfer", limit, answer).await
 }
 
 /// Answers a call of `method` with what `answer` comes to within the time limit.
 pub(super) async fn call(
     method: &str,
     limit: Option<Duration>,
-    answer: impl Future<Output = Result<Answer>>,
+    answer: Pin<&mut impl Future<Output = Result<Answer>>>,
 ) -> http::Response<Body> {
     let started = started();
     let result = match limit {
@@ -122,21 +124,23 @@ pub(super) fn time_limit(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-async fn answer<B>(caller: &Caller, request: http::Request<B>) -> Result<Answer>
+async fn answer<B>(caller: &Caller, headers: &HeaderMap, body: B) -> Result<Answer>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
     caller.check(Verb::Infer)?;
-    let wanted = encoding::wanted(request.headers(), caller.grpc_compression);
+    let wanted = encoding::wanted(headers, caller.grpc_compression);
     let mut watched = Watched::new(&trace::GRPC, caller);
     let (limits, mut charge) = (&caller.limits, caller.budget.charge());
-    let message = read(caller, request, limits.request_byte_size, &mut charge).await?;
+    let limit = limits.request_byte_size;
+    let message = read(caller, headers, body, limit, &mut charge).await?;
     let message = decode(message, limits, &mut charge)?;
     let answer = infer::infer(caller, message, &mut watched).await?;
     let chunks = encode(answer, limits.response_byte_size, Envelope::None)?;
     let mut answer = match wanted {
         None => Answer::plain(chunks),
-        Some(packing) => encoding::pack(chunks, packing, &caller.compressions).await?,
+        // On the heap, for it would make the future of every other call larger.
+        Some(packing) => Box::pin(encoding::pack(chunks, packing, &caller.compressions)).await?,
     };
     answer.chunks.hold(charge)?;
     watched.send(&mut answer.chunks);
@@ -149,17 +153,17 @@ where
 /// As [`message`] and [`encoding::unpack`].
 pub(super) async fn read<B>(
     api: &Api,
-    request: http::Request<B>,
+    headers: &HeaderMap,
+    body: B,
     limit: usize,
     charge: &mut Charge,
 ) -> Result<Bytes>
 where
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let encoding = encoding::of_request(request.headers())?;
+    let encoding = encoding::of_request(headers)?;
     let most = limit.saturating_add(PREFIX_BYTE_SIZE);
-    let (body, patience) = (request.into_body(), api.patience());
-    let body = read_announced(body, most, &patience, charge, announced).await?;
+    let body = read_announced(body, most, &api.patience(), charge, announced).await?;
     let (is_compressed, message) = message(body)?;
     encoding::unpack(is_compressed, message, encoding, api, charge).await
 }

@@ -119,7 +119,8 @@ pub(super) async fn decode(
         None => Ok(body),
         Some(encoding) => {
             let (limits, places) = (&api.limits, &api.compressions);
-            encoding.decompress(body, limits, places, charge).await
+            // On the heap, for it would make the future of every other request larger.
+            Box::pin(encoding.decompress(body, limits, places, charge)).await
         }
     }
 }

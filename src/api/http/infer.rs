@@ -71,7 +71,7 @@ pub(super) async fn infer(
     })?;
     let mut answer = answer::tensors(written.json, written.tensors);
     if let Some(encoding) = encoding::wanted(headers) {
-        answer = encoding::encode(encoding, answer, &api.compressions).await;
+        answer = Box::pin(encoding::encode(encoding, answer, &api.compressions)).await;
     }
     answer.body_mut().hold(charge)?;
     watched.send(answer.body_mut());
