@@ -5,7 +5,7 @@ use std::fmt::Display;
 use half::{bf16, f16};
 use jiter::{NumberInt, Peek};
 
-use super::reader::Reader;
+use super::{decimal::read_run, floats::Float, reader::Reader};
 use crate::{
     error::{Error, Result},
     tensor::{Datatype, Shape, push_element},
@@ -106,35 +106,35 @@ impl Elements {
         datatype: Datatype,
     ) -> Result<()> {
         match datatype {
-            Datatype::Bool => self.read(reader, depth, &boolean),
-            Datatype::Uint8 => self.read(reader, depth, &integer::<u8>),
-            Datatype::Uint16 => self.read(reader, depth, &integer::<u16>),
-            Datatype::Uint32 => self.read(reader, depth, &integer::<u32>),
-            Datatype::Uint64 => self.read(reader, depth, &integer::<u64>),
-            Datatype::Int8 => self.read(reader, depth, &integer::<i8>),
-            Datatype::Int16 => self.read(reader, depth, &integer::<i16>),
-            Datatype::Int32 => self.read(reader, depth, &integer::<i32>),
-            Datatype::Int64 => self.read(reader, depth, &integer::<i64>),
-            Datatype::Fp16 => self.read(reader, depth, &float::<f16>),
-            Datatype::Bf16 => self.read(reader, depth, &float::<bf16>),
-            Datatype::Fp32 => self.read(reader, depth, &float::<f32>),
-            Datatype::Fp64 => self.read(reader, depth, &float::<f64>),
-            Datatype::Bytes => self.read(reader, depth, &text),
+            Datatype::Bool => self.read(reader, depth, &one(boolean)),
+            Datatype::Uint8 => self.read(reader, depth, &one(integer::<u8>)),
+            Datatype::Uint16 => self.read(reader, depth, &one(integer::<u16>)),
+            Datatype::Uint32 => self.read(reader, depth, &one(integer::<u32>)),
+            Datatype::Uint64 => self.read(reader, depth, &one(integer::<u64>)),
+            Datatype::Int8 => self.read(reader, depth, &one(integer::<i8>)),
+            Datatype::Int16 => self.read(reader, depth, &one(integer::<i16>)),
+            Datatype::Int32 => self.read(reader, depth, &one(integer::<i32>)),
+            Datatype::Int64 => self.read(reader, depth, &one(integer::<i64>)),
+            Datatype::Fp16 => self.read(reader, depth, &floats::<f16>),
+            Datatype::Bf16 => self.read(reader, depth, &floats::<bf16>),
+            Datatype::Fp32 => self.read(reader, depth, &floats::<f32>),
+            Datatype::Fp64 => self.read(reader, depth, &floats::<f64>),
+            Datatype::Bytes => self.read(reader, depth, &one(text)),
         }
     }
 
+    /// `element` reads one element or more, but no more than it is told, and says how many.
     fn read(
         &mut self,
         reader: &mut Reader<'_>,
         depth: usize,
-        element: &impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<()>,
+        element: &impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>, usize) -> Result<usize>,
     ) -> Result<()> {
         let Form::Flat { byte_limit } = self.form else {
             return self.array(reader, depth, element);
         };
         let mut one = |reader: &mut Reader<'_>, peek| {
-            self.count += 1;
-            element(reader, peek, &mut self.bytes)?;
+            self.count += element(reader, peek, &mut self.bytes, 1)?;
             crate::api::request::within("bytes of a JSON tensor", self.bytes.len(), byte_limit)
         };
         match reader.peek()? {
@@ -148,17 +148,18 @@ impl Elements {
         &mut self,
         reader: &mut Reader<'_>,
         depth: usize,
-        element: &impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<()>,
+        element: &impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>, usize) -> Result<usize>,
     ) -> Result<()> {
         reader.array(depth, |reader, peek| {
             if peek == Peek::Array {
                 return self.array(reader, depth + 1, element);
             }
-            if self.count == self.expected {
+            let due = self.expected.saturating_sub(self.count);
+            if due == 0 {
                 return Err(mismatch(self.expected, "more"));
             }
-            self.count += 1;
-            element(reader, peek, &mut self.bytes)
+            self.count += element(reader, peek, &mut self.bytes, due)?;
+            Ok(())
         })
     }
 }
@@ -171,6 +172,13 @@ fn mismatch(expected: usize, actual: impl Display) -> Error {
              {expected} elements, got {actual}"
         ),
     )
+}
+
+/// A reader of one element at a time.
+fn one(
+    element: impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>) -> Result<()>,
+) -> impl Fn(&mut Reader<'_>, Peek, &mut Vec<u8>, usize) -> Result<usize> {
+    move |reader, peek, bytes, _| element(reader, peek, bytes).map(|()| 1)
 }
 
 fn boolean(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<()> {
@@ -254,39 +262,21 @@ fn integer<T: Integer>(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>)
     Ok(())
 }
 
-/// A floating-point datatype.
-trait Float {
-    const NAME: &str;
-    /// Appends `value`, rounded; `None` if it is finite but too large.
-    fn push(value: f64, bytes: &mut Vec<u8>) -> Option<()>;
-}
-
-macro_rules! floats {
-    ($($float:ty => $datatype:ident, $round:expr);* $(;)?) => {
-        $(impl Float for $float {
-            const NAME: &str = Datatype::$datatype.name();
-            fn push(value: f64, bytes: &mut Vec<u8>) -> Option<()> {
-                let rounded: $float = $round(value);
-                if rounded.is_infinite() && value.is_finite() {
-                    return None;
-                }
-                bytes.extend_from_slice(&rounded.to_le_bytes());
-                Some(())
-            }
-        })*
-    };
-}
-
-#[allow(clippy::cast_possible_truncation)] // rounds; overflow becomes infinity, which is refused
-fn to_f32(value: f64) -> f32 {
-    value as f32
-}
-
-floats! {
-    f16 => Fp16, f16::from_f64;
-    bf16 => Bf16, bf16::from_f64;
-    f32 => Fp32, to_f32;
-    f64 => Fp64, std::convert::identity;
+/// Reads as many as there are of plain form, and otherwise one of any.
+fn floats<T: Float>(
+    reader: &mut Reader<'_>,
+    peek: Peek,
+    bytes: &mut Vec<u8>,
+    most: usize,
+) -> Result<usize> {
+    if most > 1 && peek.is_num() {
+        let run = read_run::<T>(reader.rest(), most, bytes);
+        if run.count > 0 {
+            reader.advance(run.end);
+            return Ok(run.count);
+        }
+    }
+    float::<T>(reader, peek, bytes).map(|()| 1)
 }
 
 fn float<T: Float>(reader: &mut Reader<'_>, peek: Peek, bytes: &mut Vec<u8>) -> Result<()> {

@@ -3,8 +3,11 @@
 
 pub(super) mod answer;
 mod binary;
+mod decimal;
+mod decimal_batch;
 mod elements;
 mod encoding;
+mod floats;
 mod generate;
 mod generate_json;
 mod generate_object;

@@ -20,8 +20,10 @@ const MOST_DEPTH: usize = 512;
 pub(super) struct Reader<'j> {
     /// The whole text, for places in errors.
     whole: &'j [u8],
-    /// Where in `whole` the part that is read begins.
+    /// Where in `whole` the text of `jiter` begins.
     offset: usize,
+    /// Where in `whole` the part that is read ends.
+    end: usize,
     pub(super) jiter: Jiter<'j>,
     depth_limit: usize,
     text_limit: usize,
@@ -33,6 +35,7 @@ impl<'j> Reader<'j> {
         Self {
             whole: text,
             offset: 0,
+            end: text.len(),
             // Clients may send NaN and Infinity, which strict JSON does not have.
             jiter: Jiter::new(text).with_allow_inf_nan(),
             depth_limit: limits.json_depth.min(MOST_DEPTH),
@@ -42,20 +45,31 @@ impl<'j> Reader<'j> {
 
     /// Another reader for a value that was skipped before.
     pub(super) fn reopen(&self, value: Range<usize>) -> Self {
-        let offset = value.start;
         Self {
             whole: self.whole,
-            offset,
+            offset: value.start,
+            end: value.end,
             jiter: Jiter::new(self.whole.get(value).unwrap_or_default()).with_allow_inf_nan(),
             ..*self
         }
     }
 
+    /// What is yet to be read.
+    pub(super) fn rest(&self) -> &'j [u8] {
+        let at = self.offset + self.jiter.current_index();
+        self.whole.get(at..self.end).unwrap_or_default()
+    }
+
+    /// Goes on behind so many bytes of the [`Self::rest`], which were read elsewhere and end with a
+    /// value.
+    pub(super) fn advance(&mut self, byte_count: usize) {
+        let at = self.offset + self.jiter.current_index() + byte_count;
+        *self = self.reopen(at.min(self.end)..self.end);
+    }
+
     /// Bytes from here to the end of what is read.
     pub(super) fn remaining(&self) -> usize {
-        self.whole
-            .len()
-            .saturating_sub(self.offset + self.jiter.current_index())
+        self.rest().len()
     }
 
     /// The kind of the next value.
