@@ -16,7 +16,8 @@
 //! | 9 | [`config`] |
 //! | 10 | [`server`] |
 //! | 11 | [`perf`] |
-//! | 12 | [`cli`] |
+//! | 12 | [`tune`] |
+//! | 13 | [`cli`] |
 
 pub mod error;
 pub mod proto;
@@ -52,5 +53,7 @@ pub mod config;
 pub mod server;
 
 pub mod perf;
+
+pub mod tune;
 
 pub mod cli;

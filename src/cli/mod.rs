@@ -10,6 +10,7 @@
 mod backend_flags;
 mod banner;
 mod check;
+mod data_flags;
 mod device_check;
 mod door_flags;
 mod flags;
@@ -26,6 +27,7 @@ mod serve;
 mod tests;
 mod tls_flags;
 mod trace;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -33,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 use self::{
     check::CheckFlags, device_check::DeviceCheckFlags, flags::ServeFlags, health::HealthFlags,
-    key::KeyCommand, perf_flags::PerfFlags,
+    key::KeyCommand, perf_flags::PerfFlags, tune::TuneFlags,
 };
 
 /// A GPU-first inference server for many models at once.
@@ -85,6 +87,11 @@ enum Command {
     /// for the highest rate that meets a latency target. Options that mean what perf_analyzer's mean
     /// are called the same. Exits with 1 if any request failed.
     Perf(Box<PerfFlags>),
+    /// Find settings of ONNX Runtime that suit models and this machine.
+    ///
+    /// Loads each model with a few candidates, measures them in turn, and prints what it found, and what
+    /// to write into the model's config.pbtxt. Nothing is changed without --write.
+    Tune(Box<TuneFlags>),
 }
 
 /// Runs the program; the exit code is the process's.
@@ -96,6 +103,7 @@ pub fn run() -> ExitCode {
         Command::DeviceCheck(flags) => device_check::run(&flags),
         Command::Health(flags) => Ok(health::run(&flags)),
         Command::Perf(flags) => perf::run(&flags),
+        Command::Tune(flags) => tune::run(&flags),
     };
     result.unwrap_or_else(|error| {
         eprintln!("despina: {error:#}");

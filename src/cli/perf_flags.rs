@@ -5,11 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use super::perf_values::{ModelFlag, header, parameter, shape};
+use super::{
+    data_flags::DataFlags,
+    perf_values::{ModelFlag, header, parameter},
+};
 use crate::config::Config;
 use crate::perf::{
-    Data, Distribution, Load, Measurement, ModelChoice, ParameterValue, Protocol, Range,
-    RequestSettings, Settings, SharedMemory, Slo, Source, Target, TensorFormat, zipf_weight,
+    Distribution, Load, Measurement, ModelChoice, ParameterValue, Protocol, Range, RequestSettings,
+    Settings, SharedMemory, Slo, Target, TensorFormat, zipf_weight,
 };
 
 /// What to measure.
@@ -55,6 +58,8 @@ pub(super) struct PerfFlags {
     measurement: MeasurementFlags,
     #[command(flatten)]
     data: DataFlags,
+    #[command(flatten)]
+    travel: TravelFlags,
     /// Print the results as JSON instead of a table.
     #[arg(long, help_heading = "Reports")]
     pub(super) json: bool,
@@ -142,27 +147,7 @@ struct MeasurementFlags {
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Data")]
-struct DataFlags {
-    /// Rows of each request.
-    #[arg(short = 'b', long, value_name = "COUNT", default_value_t = 1)]
-    batch_size: usize,
-    /// The dimensions of an input whose model leaves some open, without the batch dimension. May be
-    /// given more than once.
-    #[arg(long, value_name = "NAME:D,D,...")]
-    shape: Vec<String>,
-    /// random, zero, a file of JSON as perf_analyzer reads it, a .npy file, or a folder with a file for
-    /// each input. Files may be given more than once.
-    #[arg(long, value_name = "DATA", default_value = "random")]
-    input_data: Vec<PathBuf>,
-    /// Bytes of a random text.
-    #[arg(long, value_name = "COUNT", default_value_t = 128)]
-    string_length: usize,
-    /// What each text is.
-    #[arg(long, value_name = "TEXT")]
-    string_data: Option<String>,
-    /// Of all that is random: the same seed gives the same requests at the same times.
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    seed: u64,
+struct TravelFlags {
     /// How inputs travel over HTTP.
     #[arg(long, value_name = "FORMAT", default_value = "binary")]
     input_tensor_format: FormatFlag,
@@ -213,8 +198,7 @@ impl PerfFlags {
     /// # Errors
     /// If one is malformed, or two contradict each other.
     pub(super) fn settings(&self) -> Result<Settings> {
-        let data = &self.data;
-        ensure!(data.batch_size > 0, "-b must be 1 at least");
+        let travel = &self.travel;
         let percentiles = self.measurement.percentile.iter();
         for &percent in percentiles.chain([&self.load.slo_percentile]) {
             ensure!(
@@ -235,23 +219,23 @@ impl PerfFlags {
             models: self.models()?,
             load: self.load.load()?,
             measurement: self.measurement(),
-            data: data.data()?,
+            data: self.data.data()?,
             request: RequestSettings {
-                input_format: data.input_tensor_format.into(),
-                output_format: data.output_tensor_format.into(),
+                input_format: travel.input_tensor_format.into(),
+                output_format: travel.output_tensor_format.into(),
                 headers: self
                     .headers
                     .iter()
                     .map(|text| header(text))
                     .collect::<Result<_>>()?,
-                parameters: data.parameters()?,
+                parameters: travel.parameters()?,
             },
-            shared_memory: match data.shared_memory {
+            shared_memory: match travel.shared_memory {
                 SharedMemoryFlag::None => SharedMemory::None,
                 SharedMemoryFlag::System => SharedMemory::System,
                 SharedMemoryFlag::Cuda => SharedMemory::Cuda,
             },
-            output_shared_memory_size: data.output_shared_memory_size,
+            output_shared_memory_size: travel.output_shared_memory_size,
             threads: self.load.max_threads,
             connections: self.load.connections,
         })
@@ -261,7 +245,7 @@ impl PerfFlags {
         if let (ProtocolFlag::Inprocess, Some(repository)) = (self.protocol, &self.model_repository)
         {
             ensure!(
-                self.url.is_none() && self.data.shared_memory == SharedMemoryFlag::None,
+                self.url.is_none() && self.travel.shared_memory == SharedMemoryFlag::None,
                 "in process there is no server: leave out -u and --shared-memory"
             );
             let mut config = Config::default();
@@ -361,27 +345,7 @@ impl LoadFlags {
     }
 }
 
-impl DataFlags {
-    fn data(&self) -> Result<Data> {
-        let source = match &self.input_data[..] {
-            [only] if only.as_os_str() == "random" => Source::Random,
-            [only] if only.as_os_str() == "zero" => Source::Zero,
-            paths => Source::Files(paths.to_vec()),
-        };
-        Ok(Data {
-            source,
-            batch_size: self.batch_size,
-            shapes: self
-                .shape
-                .iter()
-                .map(|text| shape(text))
-                .collect::<Result<_>>()?,
-            string_length: self.string_length,
-            string_data: self.string_data.clone(),
-            seed: self.seed,
-        })
-    }
-
+impl TravelFlags {
     fn parameters(&self) -> Result<Vec<(String, ParameterValue)>> {
         self.request_parameter
             .iter()

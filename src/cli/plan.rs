@@ -95,7 +95,7 @@ fn summary(outlook: &Outlook) -> String {
 }
 
 /// Columns as wide as what is in them; the last one is as it is.
-fn table<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
+pub(super) fn table<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -5,9 +5,11 @@ mod agree;
 mod batching;
 mod bind;
 mod complete;
+mod edit;
 mod fault;
 mod filename;
 mod folder;
+mod outline;
 mod parse;
 mod pbtxt;
 mod place;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     complete::{EngineSignature, EngineTensor, complete_from_engine, complete_from_files},
+    edit::Edit,
     filename::stays_inside,
     folder::read_from_folder,
     parse::{from_json, from_pbtxt, from_yaml},

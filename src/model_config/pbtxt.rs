@@ -100,7 +100,7 @@ fn prepare(text: &str) -> Result<Prepared, Fault> {
 }
 
 /// Where the token that begins at `at` ends; always further on, and on a character's boundary.
-fn token_end(bytes: &[u8], at: usize) -> usize {
+pub(super) fn token_end(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
     let first = rest.first().copied().unwrap_or_default();
     let length = match first {

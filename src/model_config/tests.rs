@@ -1,6 +1,7 @@
 //! Tests of the room, one file per step.
 
 mod complete;
+mod edit;
 mod folder;
 mod parse;
 mod place;

@@ -4,7 +4,9 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     net::{IpAddr, SocketAddr, UdpSocket},
+    num::NonZero,
     path::Path,
+    thread,
     time::Duration,
 };
 
@@ -135,6 +137,20 @@ impl Stat {
             ticks: number(11)? + number(12)?,
         })
     }
+}
+
+/// Processors that this process may use.
+pub(super) fn processor_count() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// The processor's name.
+pub(super) fn processor() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or("unknown", |(_, name)| name.trim()).to_owned()
 }
 
 #[cfg(test)]

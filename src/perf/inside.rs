@@ -6,13 +6,16 @@ use anyhow::{Context, Result, bail};
 
 use super::{
     control::{ModelStatistics, Statistics},
+    data::{self, Data, Tensor},
+    driver::InsideCalls,
     model::{Model, TensorSpec},
 };
 use crate::{
     config::Config,
-    inference::DurationSnapshot,
-    model_config::ModelConfig,
-    repository::{ControlMode, Registry},
+    inference::{DurationSnapshot, ModelName},
+    model_config::{self, ModelConfig},
+    proto::inference as pb,
+    repository::{ControlMode, Overrides, Registry},
     server::{Rooms, assemble},
     telemetry::logging::Logging,
 };
@@ -21,8 +24,9 @@ use crate::{
 const UNLOAD_TIME: Duration = Duration::from_secs(30);
 
 /// The rooms, with the models that are asked.
-pub(super) struct Inside {
+pub struct Inside {
     rooms: Rooms,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Inside {
@@ -30,7 +34,7 @@ impl Inside {
     ///
     /// # Errors
     /// If there is no repository, or a model cannot be loaded.
-    pub(super) fn open(config: &Config, models: Vec<String>) -> Result<Self> {
+    pub fn open(config: &Config, models: Vec<String>) -> Result<Self> {
         let mut config = config.clone();
         config.repository.control_mode = ControlMode::Explicit;
         config.repository.load_models = models;
@@ -38,10 +42,9 @@ impl Inside {
         let logging = Logging::start(&config.log).map_err(anyhow::Error::msg)?;
         let rooms = assemble(&config, Arc::new(logging))?;
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let loaded = runtime
-            .context("no runtime")?
-            .block_on(rooms.repository.initial_load_finished());
-        let inside = Self { rooms };
+        let runtime = runtime.context("no runtime")?;
+        let loaded = runtime.block_on(rooms.repository.initial_load_finished());
+        let inside = Self { rooms, runtime };
         match loaded?.first() {
             None => Ok(inside),
             Some(failure) => bail!(
@@ -50,6 +53,53 @@ impl Inside {
                 failure.reason
             ),
         }
+    }
+
+    /// Loads a model anew, with that configuration instead of its folder's.
+    ///
+    /// # Errors
+    /// If it cannot be loaded so; it then goes on as it was.
+    pub fn reload(&self, model: &ModelName, config: &pb::ModelConfig) -> Result<()> {
+        let overrides = Overrides {
+            config: Some(model_config::to_json(config)),
+            files: Vec::new(),
+        };
+        let loaded = self.rooms.repository.load(model.clone(), overrides);
+        Ok(self.runtime.block_on(loaded)?)
+    }
+
+    /// Begins to unload a model.
+    ///
+    /// # Errors
+    /// If it cannot be.
+    pub fn unload(&self, model: &ModelName) -> Result<()> {
+        let unloaded = self.rooms.repository.unload(model.clone(), false);
+        Ok(self.runtime.block_on(unloaded)?)
+    }
+
+    /// The configuration that a model runs with, complete.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn config(&self, model: &ModelName) -> Result<ModelConfig> {
+        let lease = self.registry().resolve(model.as_str(), None)?;
+        Ok(lease.config().clone())
+    }
+
+    /// What a model answers to the first requests of these data, `most` at most.
+    ///
+    /// # Errors
+    /// If the data do not fit it, or it fails.
+    pub fn answers(&self, model: &ModelName, data: &Data, most: usize) -> Result<Vec<Vec<Tensor>>> {
+        let model = self.model(model.as_str(), None)?;
+        let mut samples = data::samples(data, &model)?;
+        samples.truncate(most);
+        let count = samples.len();
+        let calls = InsideCalls::new(self.registry(), &[model], &[samples]);
+        (0..count)
+            .map(|sample| self.runtime.block_on(calls.outputs(sample)))
+            .map(|answer| answer.map_err(anyhow::Error::msg))
+            .collect()
     }
 
     /// Where models are looked up.

@@ -30,7 +30,8 @@ mod verify;
 mod wire;
 
 pub use self::{
-    data::{Data, Source},
+    data::{Data, Source, Tensor},
+    inside::Inside,
     level::{
         Client, Latency, Level, LevelLoad, LevelTotals, ModelLevel, Moment, Report, Server,
         ServerSide, SloResult,
@@ -39,7 +40,7 @@ pub use self::{
     number::Range,
     report::{csv, html, json, table},
     request::{ParameterValue, RequestSettings, TensorFormat},
-    run::run,
+    run::{run, run_inside},
     settings::{Load, Measurement, ModelChoice, Protocol, Settings, Slo, Target},
     shared::SharedMemory,
 };

@@ -1,8 +1,7 @@
 //! A run: prepares requests, goes through the levels, and cleans up.
 
 use std::{
-    num::NonZero,
-    thread,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,9 +10,10 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{
     Progress,
     control::{Control, Door, grpc_path},
-    cpu::ServerProcesses,
+    cpu::{ServerProcesses, processor, processor_count},
     data::{self, Sample},
-    driver::{Calls as InsideCalls, Link, Pacing, Place, drive, drive_inside},
+    driver::{InsideCalls, Link, Pacing, Place, drive, drive_inside},
+    inside::Inside,
     level::{self, Client, Level, LevelLoad, Report, SloResult},
     load::{Arrivals, Distribution, Popularity, intervals},
     measure::{Measured, Wanted},
@@ -58,16 +58,31 @@ pub(super) struct Bench<'a> {
 /// # Errors
 /// If the server cannot be reached, a model is not there, data do not fit it, or nothing is answered.
 pub fn run(settings: &Settings, watch: &mut dyn FnMut(&Progress)) -> Result<Report> {
-    let mut bench = Bench::new(settings, watch)?;
+    run_on(Server::open(settings)?, settings, watch)
+}
+
+/// Measures everything that is asked on models that are loaded in this process already.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_inside(
+    inside: &Arc<Inside>,
+    settings: &Settings,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<Report> {
+    run_on(Server::Inside(Arc::clone(inside)), settings, watch)
+}
+
+fn run_on(server: Server, settings: &Settings, watch: &mut dyn FnMut(&Progress)) -> Result<Report> {
+    let mut bench = Bench::new(server, settings, watch);
     let outcome = bench.prepare().and_then(|()| bench.report());
     bench.clean_up();
     outcome
 }
 
 impl<'a> Bench<'a> {
-    fn new(settings: &'a Settings, watch: &'a mut dyn FnMut(&Progress)) -> Result<Self> {
-        let server = Server::open(settings)?;
-        Ok(Self {
+    fn new(server: Server, settings: &'a Settings, watch: &'a mut dyn FnMut(&Progress)) -> Self {
+        Self {
             settings,
             watch,
             processes: server.processes(),
@@ -78,7 +93,7 @@ impl<'a> Bench<'a> {
             popularity: Popularity::new(settings.models.iter().map(|model| model.weight)),
             threads: settings.threads.unwrap_or_else(default_threads).max(1),
             regions: Vec::new(),
-        })
+        }
     }
 
     fn prepare(&mut self) -> Result<()> {
@@ -342,16 +357,4 @@ fn micro(duration: Duration) -> f64 {
 
 fn default_threads() -> usize {
     (processor_count() / 2).clamp(1, THREADS)
-}
-
-fn processor_count() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
-}
-
-fn processor() -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = cpuinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    name.map_or("unknown", |(_, name)| name.trim()).to_owned()
 }

@@ -1,5 +1,7 @@
 //! What is measured: a server behind one of its doors, or the rooms of one in this process.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 
 use super::{
@@ -13,7 +15,7 @@ use super::{
 /// A server.
 pub(super) enum Server {
     Remote(Control),
-    Inside(Inside),
+    Inside(Arc<Inside>),
 }
 
 impl Server {
@@ -25,7 +27,8 @@ impl Server {
         let (url, door) = match &settings.target {
             Target::Inside(config) => {
                 let models = settings.models.iter().map(|model| model.name.clone());
-                return Ok(Self::Inside(Inside::open(config, models.collect())?));
+                let inside = Inside::open(config, models.collect())?;
+                return Ok(Self::Inside(Arc::new(inside)));
             }
             Target::Remote(url, Protocol::Http) => (url, Door::Http),
             Target::Remote(url, Protocol::Grpc | Protocol::GrpcStreaming) => (url, Door::Grpc),

@@ -49,11 +49,15 @@ pub struct Data {
 
 /// One tensor with its data, the batch dimension included.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tensor {
-    pub(super) name: String,
-    pub(super) datatype: Datatype,
-    pub(super) shape: Vec<i64>,
-    pub(super) data: Bytes,
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// The type of its elements.
+    pub datatype: Datatype,
+    /// Its dimensions.
+    pub shape: Vec<i64>,
+    /// Its elements, as they travel.
+    pub data: Bytes,
 }
 
 /// What one request carries.

@@ -58,6 +58,15 @@ impl Calls {
         }
     }
 
+    /// The outputs that the first model answers to one of its samples.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(in crate::perf) async fn outputs(&self, sample: usize) -> Result<Vec<Tensor>, String> {
+        let answer = self.call(0, sample).await?;
+        Ok(answer.as_ref().map(outputs).unwrap_or_default())
+    }
+
     /// Hands over a request; what its answer is, once it is there.
     async fn call(&self, model: usize, sample: usize) -> Result<Option<Response>, String> {
         let found = self.models.get(model);

@@ -21,7 +21,7 @@ use std::{
 };
 
 pub(super) use self::{
-    inside::{Calls, drive as drive_inside},
+    inside::{Calls as InsideCalls, drive as drive_inside},
     pacer::Pacing,
     pool::Link,
     recorder::{ModelSlice, Slice},
