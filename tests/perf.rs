@@ -4,9 +4,14 @@
 
 mod common;
 
-use std::{fs, net::TcpListener, process::Command, thread};
+use std::{
+    fs,
+    net::TcpListener,
+    process::{Command, Stdio},
+    thread,
+};
 
-use common::{Repository, Server, identity_config};
+use common::{Repository, Server, identity_config, wait_until};
 use serde_json::Value;
 
 const SHAPE: [&str; 4] = ["-m", "echo", "--shape", "INPUT0:16"];
@@ -374,6 +379,62 @@ fn failures_are_counted_with_their_reasons() {
     );
 }
 
+/// The names of what this run has in shared memory.
+fn shared_by(process: u32) -> Vec<String> {
+    let prefix = format!("despina_perf_{process}_");
+    let files = fs::read_dir("/dev/shm").expect("shared memory").flatten();
+    let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(&prefix)).collect()
+}
+
+#[test]
+fn a_run_that_is_interrupted_reports_and_leaves_nothing_behind() {
+    let (_repository, server) = echo_server(&["--allow-client-shm", "true"]);
+    for (signal, protocol) in [("-INT", "http"), ("-TERM", "grpc")] {
+        let address = match protocol {
+            "http" => server.http,
+            _ => server.grpc,
+        };
+        let child = Command::new(env!("CARGO_BIN_EXE_despina"))
+            .args(["perf", "--json", "-u", &address.to_string(), "-i", protocol])
+            .args(SHAPE)
+            .args(["--shared-memory", "system", "--concurrency-range", "2:9"])
+            // Without the signal it would take a day.
+            .args([
+                "--measurement-interval",
+                "8640000",
+                "--warmup-interval",
+                "0",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("despina perf");
+        let answered = || {
+            let stats = server.call("GET", "/v2/models/echo/stats", "");
+            let stats: Value = serde_json::from_slice(&stats.body).expect("JSON");
+            stats["model_stats"][0]["inference_count"].as_u64()
+        };
+        let before = answered();
+        wait_until("the load", || answered() > before.map(|count| count + 100));
+        assert_eq!(shared_by(child.id()).len(), 2);
+        let id = child.id();
+        let sent = Command::new("kill")
+            .args([signal, &id.to_string()])
+            .status();
+        assert!(sent.expect("kill").success());
+        let output = child.wait_with_output().expect("its end");
+        assert_eq!(output.status.code(), Some(130), "{signal}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(report["is_interrupted"], true);
+        assert_eq!(report["levels"].as_array().map(Vec::len), Some(1));
+        assert!(number(&report, "/levels/0/request_count") > 0);
+        assert_eq!(number(&report, "/levels/0/totals/failed"), 0);
+        assert_eq!(shared_by(id), Vec::<String>::new());
+    }
+    let regions = server.call("GET", "/v2/systemsharedmemory/status", "");
+    assert_eq!(String::from_utf8_lossy(&regions.body), "[]");
+}
+
 #[test]
 fn what_cannot_be_measured_is_said() {
     let (_repository, server) = echo_server(&[]);
@@ -381,12 +442,30 @@ fn what_cannot_be_measured_is_said() {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
     let nobody = free.local_addr().expect("an address").to_string();
     drop(free);
-    let cases: [(&str, &str, &[&str], &str); 6] = [
+    let encrypted = format!("https://{http}");
+    let cases: [(&str, &str, &[&str], &str); 8] = [
         (&http, "http", &["-m", "nothing"], "nothing"),
         (&http, "http", &["-m", "echo"], "--shape INPUT0:d,d"),
         (&nobody, "grpc", &["-m", "echo"], "no server at"),
         (&http, "http", &["-m", "echo", "--streaming"], "-i grpc"),
-        ("https://localhost", "http", &["-m", "echo"], "encryption"),
+        (
+            &encrypted,
+            "http",
+            &["-m", "echo", "--ssl-https-verify-peer", "0"],
+            "no encrypted connection",
+        ),
+        (
+            &http,
+            "http",
+            &["-m", "echo", "--ssl-https-verify-host", "0"],
+            "have no effect without -u https://",
+        ),
+        (
+            &http,
+            "http",
+            &["-m", "echo", "--ssl-grpc-use-ssl"],
+            "add -i grpc",
+        ),
         (
             &http,
             "http",

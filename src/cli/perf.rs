@@ -5,12 +5,18 @@ use std::{
     io::{IsTerminal, Write, stderr},
     path::Path,
     process::ExitCode,
+    sync::Arc,
+    thread,
 };
 
 use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::perf_flags::PerfFlags;
-use crate::perf::{self, Progress};
+use crate::perf::{self, Interrupt, Progress};
+
+/// The exit code of a run that Ctrl-C or SIGTERM ended, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// Measures, and writes what came of it. The exit code is 1 if any request failed.
 pub(super) fn run(flags: &PerfFlags) -> Result<ExitCode> {
@@ -22,6 +28,7 @@ pub(super) fn run(flags: &PerfFlags) -> Result<ExitCode> {
             let _ = write!(stderr(), "\r\x1b[K{}", line(progress));
         }
     };
+    end_on_signal(Arc::clone(&settings.interrupt))?;
     let outcome = perf::run(&settings, &mut watch);
     if interactive {
         let _ = write!(stderr(), "\r\x1b[K");
@@ -39,11 +46,36 @@ pub(super) fn run(flags: &PerfFlags) -> Result<ExitCode> {
         write(path, &perf::html(&report))?;
     }
     let failed = report.levels.iter().any(|level| level.totals.failed > 0);
-    Ok(if failed {
+    Ok(if report.is_interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else if failed {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Has Ctrl-C and SIGTERM end the run, so that it reports what it has and leaves no shared memory behind.
+/// Once more, and it waits for no more answers.
+fn end_on_signal(interrupt: Arc<Interrupt>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let entered = runtime.enter();
+    let mut keyboard = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    drop(entered);
+    let wait = async move {
+        loop {
+            tokio::select! {
+                _ = keyboard.recv() => interrupt.raise(),
+                _ = terminate.recv() => interrupt.raise(),
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("perf-signals".to_owned());
+    thread.spawn(move || runtime.block_on(wait))?;
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -1,18 +1,19 @@
 //! The flags of `despina perf`. Where they mean what perf_analyzer's mean, they are called the same.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use super::{
     data_flags::DataFlags,
+    perf_tls_flags::PerfTlsFlags,
     perf_values::{ModelFlag, header, parameter},
 };
 use crate::config::Config;
 use crate::perf::{
-    Distribution, Load, Measurement, ModelChoice, ParameterValue, Protocol, Range, RequestSettings,
-    Settings, SharedMemory, Slo, Target, TensorFormat, zipf_weight,
+    Distribution, Encryption, Load, Measurement, ModelChoice, ParameterValue, Protocol, Range,
+    RequestSettings, Settings, SharedMemory, Slo, Target, TensorFormat, zipf_weight,
 };
 
 /// What to measure.
@@ -28,7 +29,8 @@ pub(super) struct PerfFlags {
     /// Ask several models by Zipf's law with this exponent, in the order in which they are given.
     #[arg(long, value_name = "EXPONENT")]
     zipf: Option<f64>,
-    /// The server's HOST:PORT [default: localhost:8000, or localhost:8001 over gRPC].
+    /// The server's HOST:PORT [default: localhost:8000, or localhost:8001 over gRPC]; with https:// or
+    /// grpcs:// in front its door is encrypted.
     #[arg(short = 'u', long = "url", value_name = "HOST:PORT")]
     url: Option<String>,
     /// How it is spoken to; inprocess asks the models of --model-repository in this process, without a
@@ -60,6 +62,8 @@ pub(super) struct PerfFlags {
     data: DataFlags,
     #[command(flatten)]
     travel: TravelFlags,
+    #[command(flatten)]
+    tls: PerfTlsFlags,
     /// Print the results as JSON instead of a table.
     #[arg(long, help_heading = "Reports")]
     pub(super) json: bool,
@@ -238,6 +242,8 @@ impl PerfFlags {
             output_shared_memory_size: travel.output_shared_memory_size,
             threads: self.load.max_threads,
             connections: self.load.connections,
+            encryption: self.encryption()?,
+            interrupt: Arc::default(),
         })
     }
 
@@ -267,6 +273,16 @@ impl PerfFlags {
             .clone()
             .unwrap_or_else(|| format!("localhost:{port}"));
         Ok(Target::Remote(url, protocol))
+    }
+
+    /// How the server's door is encrypted, if it is.
+    fn encryption(&self) -> Result<Option<Encryption>> {
+        let url = self.url.as_deref().unwrap_or_default();
+        match self.protocol {
+            ProtocolFlag::Http => self.tls.http(url),
+            ProtocolFlag::Grpc => self.tls.grpc(url),
+            ProtocolFlag::Inprocess => Ok(None),
+        }
     }
 
     fn models(&self) -> Result<Vec<ModelChoice>> {

@@ -21,6 +21,8 @@ pub struct Report {
     pub levels: Vec<Level>,
     /// What the search for a target came to, if that was asked.
     pub slo: Option<SloResult>,
+    /// Whether it was ended before its time; the last level may then be cut short.
+    pub is_interrupted: bool,
 }
 
 /// The server, as it calls itself.

@@ -4,19 +4,20 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{self, Receiver},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{
     Progress,
     control::{ModelStatistics, Statistics},
     cpu,
-    driver::{Orders, Pacing, Place, Report, Totals},
+    crew::Crew,
+    driver::{Orders, Pacing, Place, Totals},
     gather::{Cut, Gathering, Whole},
     level::{Latency, Level, LevelLoad, LevelTotals, ServerSide},
     number::whole,
@@ -129,6 +130,10 @@ impl Bench<'_> {
             let Some(slice) = crew.next_slice(wake, orders) else {
                 continue;
             };
+            if self.is_interrupted() && gathering.window_count() > 0 {
+                // A part that was cut short, and windows enough without it.
+                continue;
+            }
             let window = gathering.add(&slice);
             if window {
                 clocks.push(self.clock());
@@ -141,12 +146,21 @@ impl Bench<'_> {
                 self.tell(wanted, &gathering);
             }
         }
-        let (whole, count) = gathering.measured();
+        let (mut whole, mut count) = gathering.measured();
+        let mut seconds = count as f64 * gathering.window_seconds();
+        if count == 0 {
+            // Interrupted before a window was over: what there is counts as one.
+            count = 1;
+            clocks.push(self.clock());
+            whole = gathering.everything();
+            seconds = first.elapsed().as_secs_f64();
+            ensure!(whole.done() > 0, "interrupted before anything was measured");
+        }
         let clocks = clocks.get(clocks.len().saturating_sub(count + 1)..);
         Ok(Outcome {
-            seconds: count as f64 * gathering.window_seconds(),
+            seconds,
             whole,
-            stable,
+            stable: stable && !self.is_interrupted(),
             cpu: clocks.and_then(|clocks| Some((*clocks.first()?, *clocks.last()?))),
             gathering,
             windows: count,
@@ -174,7 +188,7 @@ impl Bench<'_> {
         Ok(Outcome {
             seconds: took.as_secs_f64(),
             whole: gathering.everything(),
-            stable: true,
+            stable: !self.is_interrupted(),
             cpu: Some((before, self.clock())),
             gathering,
             windows: 0,
@@ -195,6 +209,7 @@ impl Bench<'_> {
             verify_every: self.settings.measurement.verify_every,
             verifier: self.verifier(),
             stop: AtomicBool::new(false),
+            interrupt: Arc::clone(&self.settings.interrupt),
             budget: count.map(AtomicU64::new),
         })
     }
@@ -214,12 +229,7 @@ impl Bench<'_> {
                 .spawn(move || drive(place));
             threads.push(spawned.context("no thread")?);
         }
-        Ok(Crew {
-            at_work: threads.len(),
-            threads,
-            reports,
-            totals: Totals::default(),
-        })
+        Ok(Crew::new(threads, reports))
     }
 
     fn clock(&self) -> Clock {
@@ -313,65 +323,6 @@ fn totals(totals: &Totals, orders: &Orders) -> LevelTotals {
         failures: totals.failures.clone(),
         verified,
         different,
-    }
-}
-
-/// The threads of a level.
-struct Crew {
-    threads: Vec<thread::JoinHandle<()>>,
-    reports: Receiver<Report>,
-    /// Threads that have not ended.
-    at_work: usize,
-    totals: Totals,
-}
-
-impl Crew {
-    fn is_at_work(&self) -> bool {
-        self.at_work > 0
-    }
-
-    /// The next part that a thread reports before the load is stopped; waits no longer than until
-    /// `wake`, if that is given.
-    fn next_slice(
-        &mut self,
-        wake: Option<Instant>,
-        orders: &Orders,
-    ) -> Option<super::driver::Slice> {
-        let report = match wake {
-            Some(wake) => {
-                let left = wake.saturating_duration_since(Instant::now());
-                self.reports.recv_timeout(left).ok()?
-            }
-            None => match self.reports.recv() {
-                Ok(report) => report,
-                Err(_) => {
-                    // A thread that panicked does not say that it ended.
-                    self.at_work = 0;
-                    return None;
-                }
-            },
-        };
-        match report {
-            Report::Slice(slice) => (!orders.is_stopped()).then_some(slice),
-            Report::End(totals) => {
-                self.at_work -= 1;
-                if totals.broken.is_some() {
-                    orders.stop.store(true, Ordering::Relaxed);
-                }
-                self.totals.add(totals);
-                None
-            }
-        }
-    }
-
-    fn end(self) -> Totals {
-        let mut totals = self.totals;
-        for thread in self.threads {
-            if thread.join().is_err() {
-                totals.broken = Some("a thread of the generator failed".to_owned());
-            }
-        }
-        totals
     }
 }
 

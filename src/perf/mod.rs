@@ -7,11 +7,14 @@
 
 mod control;
 mod cpu;
+mod crew;
 mod data;
 mod driver;
+mod encryption;
 mod gather;
 mod histogram;
 mod inside;
+mod interrupt;
 mod level;
 mod load;
 mod measure;
@@ -31,7 +34,9 @@ mod wire;
 
 pub use self::{
     data::{Data, Source, Tensor},
+    encryption::{Encryption, unverified},
     inside::Inside,
+    interrupt::Interrupt,
     level::{
         Client, Latency, Level, LevelLoad, LevelTotals, ModelLevel, Moment, Report, Server,
         ServerSide, SloResult,

@@ -175,7 +175,12 @@ impl<'a> Bench<'a> {
             batch_size: self.settings.data.batch_size,
             levels,
             slo,
+            is_interrupted: self.is_interrupted(),
         })
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.settings.interrupt.is_raised()
     }
 
     fn clean_up(&mut self) {
@@ -241,10 +246,14 @@ impl<'a> Bench<'a> {
         let mut levels = Vec::new();
         for value in range.levels() {
             let wanted = wanted(self, value);
-            let level = self.measure(&wanted)?.level;
+            let measured = self.measure(&wanted);
+            if measured.is_err() && self.is_interrupted() && !levels.is_empty() {
+                break;
+            }
+            let level = measured?.level;
             let over = threshold.is_some_and(|most| level.latency.criterion() > micro(most));
             levels.push(level);
-            if over {
+            if over || self.is_interrupted() {
                 break;
             }
         }
@@ -257,7 +266,11 @@ impl<'a> Bench<'a> {
         let mut levels = Vec::new();
         while let Some(rate) = search.next() {
             let wanted = self.open(rate, slo.distribution);
-            let Measured { level, whole } = self.measure(&wanted)?;
+            let measured = self.measure(&wanted);
+            if self.is_interrupted() && !levels.is_empty() {
+                break;
+            }
+            let Measured { level, whole } = measured?;
             let all = whole.done() + whole.failed();
             let target = u64::try_from(slo.latency.as_nanos()).unwrap_or(u64::MAX);
             let share = whole.done_within(target) as f64 / all.max(1) as f64;
@@ -325,7 +338,12 @@ impl<'a> Bench<'a> {
             _ => (Calls::Unary, "ModelInfer"),
         };
         let headers = &self.settings.request.headers;
-        let block = HeaderBlock::grpc(&control.authority, &grpc_path(method), headers);
+        let block = HeaderBlock::grpc(
+            &control.authority,
+            &grpc_path(method),
+            headers,
+            control.connector.is_some(),
+        );
         move |out: &mut Out| GrpcWire::open(calls, block.clone(), CALLS_PER_CONNECTION, out)
     }
 
@@ -334,6 +352,7 @@ impl<'a> Bench<'a> {
         let most = self.settings.connections.unwrap_or(needed);
         Link {
             address: control.address,
+            connector: control.connector.clone(),
             // Every thread has one at least.
             connections: most.max(self.threads),
             opened: if closed { most } else { most.min(OPENED) },

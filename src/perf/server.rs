@@ -34,7 +34,12 @@ impl Server {
             Target::Remote(url, Protocol::Grpc | Protocol::GrpcStreaming) => (url, Door::Grpc),
         };
         let headers = settings.request.headers.clone();
-        Ok(Self::Remote(Control::new(url, door, headers)?))
+        Ok(Self::Remote(Control::new(
+            url,
+            door,
+            headers,
+            settings.encryption.as_ref(),
+        )?))
     }
 
     /// Its name and version.

@@ -1,9 +1,10 @@
 //! What is to be measured, and how.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    data::Data, load::Distribution, number::Range, request::RequestSettings, shared::SharedMemory,
+    data::Data, encryption::Encryption, interrupt::Interrupt, load::Distribution, number::Range,
+    request::RequestSettings, shared::SharedMemory,
 };
 use crate::config::Config;
 
@@ -30,6 +31,10 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Most connections; none for what the protocol needs.
     pub connections: Option<usize>,
+    /// How the server's door is spoken to; none if it is not encrypted.
+    pub encryption: Option<Encryption>,
+    /// Ends the run before its time.
+    pub interrupt: Arc<Interrupt>,
 }
 
 /// A server and the way to it.

@@ -319,6 +319,8 @@ impl<'a> Bench<'a> {
             output_shared_memory_size: 0,
             threads: None,
             connections: None,
+            encryption: None,
+            interrupt: Arc::default(),
         };
         let mut report = run_inside(self.inside, &settings, &mut |_| ())?;
         let level = report.levels.pop().context("nothing was measured")?;

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    process::Command,
     sync::Arc,
 };
 
@@ -154,6 +155,106 @@ fn tritonclient_speaks_tls_over_both_protocols() {
     assert!(metrics.1.contains("nv_inference_count"), "{}", metrics.1);
     server.stop();
     late.stop();
+}
+
+/// What `despina perf` says of twenty requests, and its exit code.
+fn perf(url: &str, flags: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_despina"))
+        .args(["perf", "-m", "open", "--shape", "INPUT0:4096", "-u", url])
+        .args(["--request-count", "20", "--concurrency-range", "3"])
+        .args(flags)
+        .output()
+        .expect("despina perf");
+    let text = [output.stdout, output.stderr].concat();
+    (
+        String::from_utf8_lossy(&text).into_owned(),
+        output.status.code(),
+    )
+}
+
+#[test]
+fn perf_measures_encrypted_doors_and_believes_only_whom_it_is_told_to() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let root = files.write("root.crt", &authority.root);
+    let wrong = files.write("wrong.crt", &Authority::new().root);
+    let alice = authority.issue("alice", |_| {});
+    let chain = files.write("alice.crt", &alice.certificate);
+    let key = files.write("alice.key", &alice.key);
+    let rest = [
+        "--http-use-ssl-mutual=1",
+        "--grpc-use-ssl-mutual=1",
+        &format!("--http-root-cert={root}"),
+        &format!("--grpc-root-cert={root}"),
+    ];
+    let server = serve(&files, &authority.issue("localhost", |_| {}), &rest);
+    let (http, grpc) = (format!("https://{}", server.http), server.grpc.to_string());
+    let own = ["--ssl-https-client-certificate-file", &chain];
+    let own = [&own[..], &["--ssl-https-private-key-file", &key]].concat();
+    let own_grpc = ["-i", "grpc", "--ssl-grpc-use-ssl"];
+    let own_grpc = [
+        &own_grpc[..],
+        &["--ssl-grpc-certificate-chain-file", &chain],
+    ]
+    .concat();
+    let own_grpc = [&own_grpc[..], &["--ssl-grpc-private-key-file", &key]].concat();
+    let roots = |file| ["--ssl-https-ca-certificates-file", file];
+    let grpc_roots = |file| ["--ssl-grpc-root-certifications-file", file];
+    let cases: [(&str, Vec<&str>, &str); 8] = [
+        (&http, [&own[..], &roots(&root)].concat(), ""),
+        (&grpc, [&own_grpc[..], &grpc_roots(&root)].concat(), ""),
+        (
+            &grpc,
+            [&own_grpc[..], &grpc_roots(&root), &["--streaming"]].concat(),
+            "",
+        ),
+        (
+            &http,
+            [&own[..], &roots(&wrong)].concat(),
+            "invalid peer certificate",
+        ),
+        (
+            &http,
+            [&own[..], &roots(&wrong), &["--ssl-https-verify-peer", "0"]].concat(),
+            "",
+        ),
+        (
+            &grpc,
+            [&own_grpc[..], &grpc_roots(&wrong)].concat(),
+            "invalid peer certificate",
+        ),
+        // Nobody is asked without a certificate.
+        (&http, roots(&root).to_vec(), "despina: "),
+        (
+            &http,
+            [&own[..], &roots(&key)].concat(),
+            "no certificate in",
+        ),
+    ];
+    for (url, flags, due) in cases {
+        let (text, code) = perf(url, &flags);
+        assert_eq!(code == Some(0), due.is_empty(), "{flags:?}: {text}");
+        assert!(text.contains(due), "{flags:?}: {text}");
+    }
+    server.stop();
+}
+
+#[test]
+fn perf_holds_certificates_against_the_host_unless_told_not_to() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let other = authority.issue("other", |params| {
+        params.subject_alt_names.truncate(1);
+    });
+    let server = serve(&files, &other, &[]);
+    let root = files.write("root.crt", &authority.root);
+    let url = format!("https://{}", server.http);
+    let flags = ["--ssl-https-ca-certificates-file", &root];
+    let (text, code) = perf(&url, &flags);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("not valid for name"), "{text}");
+    let lenient = [&flags[..], &["--ssl-https-verify-host", "0"]].concat();
+    let (text, code) = perf(&url, &lenient);
+    assert_eq!(code, Some(0), "{text}");
+    server.stop();
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! certificate of an encrypted door, which rarely names the loopback address: Kubernetes' probes do
 //! the same.
 
-mod encryption;
 mod exchange;
 
 use std::{process::ExitCode, str::FromStr, time::Duration};

@@ -17,7 +17,12 @@ impl Control {
         method: &str,
         request: &impl prost::Message,
     ) -> Result<Answer> {
-        let block = HeaderBlock::grpc(&self.authority, &grpc_path(method), &self.headers);
+        let block = HeaderBlock::grpc(
+            &self.authority,
+            &grpc_path(method),
+            &self.headers,
+            self.connector.is_some(),
+        );
         let mut out = Out::default();
         let mut wire = GrpcWire::open(Calls::Unary, block, 1, &mut out);
         let message = Message {

@@ -25,9 +25,9 @@ impl Control {
             bytes: request.into(),
             decoupled: false,
         };
-        let mut stream = self.connect()?;
+        let mut socket = self.connect()?;
         let kept = ask(
-            &mut stream,
+            &mut socket,
             &mut HttpWire::default(),
             Out::default(),
             &message,

@@ -6,7 +6,6 @@ mod http;
 
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
@@ -16,6 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 pub(super) use self::grpc::grpc_path;
 use super::{
+    encryption::{Connector, Encryption, Socket},
     model::{Model, TensorSpec},
     wire::{Kept, Message, Out, Outcome, Wire},
 };
@@ -39,6 +39,8 @@ pub(super) struct Control {
     pub(super) authority: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) door: Door,
+    /// For connections that are encrypted.
+    pub(super) connector: Option<Connector>,
 }
 
 /// A front door.
@@ -84,15 +86,22 @@ impl Control {
     /// The server at `url`, such as `localhost:8000`.
     ///
     /// # Errors
-    /// If there is no such address.
-    pub(super) fn new(url: &str, door: Door, headers: Vec<(String, String)>) -> Result<Self> {
-        if url.starts_with("https://") {
-            bail!("despina perf speaks to servers without encryption only, and {url} has it");
-        }
-        let authority = url
-            .trim_start_matches("http://")
-            .trim_start_matches("grpc://")
-            .trim_end_matches('/');
+    /// If there is no such address, or a file for its encryption cannot be used.
+    pub(super) fn new(
+        url: &str,
+        door: Door,
+        headers: Vec<(String, String)>,
+        encryption: Option<&Encryption>,
+    ) -> Result<Self> {
+        let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let authority = authority.trim_end_matches('/');
+        let connector = encryption.map(|encryption| {
+            let protocol: &[u8] = match door {
+                Door::Http => b"http/1.1",
+                Door::Grpc => b"h2",
+            };
+            encryption.connector(host(authority), protocol)
+        });
         let mut addresses = authority
             .to_socket_addrs()
             .with_context(|| format!("-u {url}: not HOST:PORT, or no such host"))?;
@@ -103,6 +112,7 @@ impl Control {
             authority: authority.to_owned(),
             headers,
             door,
+            connector: connector.transpose()?,
         })
     }
 
@@ -200,29 +210,32 @@ impl Control {
         }
     }
 
-    fn connect(&self) -> Result<TcpStream> {
+    fn connect(&self) -> Result<Socket> {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)
             .with_context(|| format!("no server at {}", self.authority))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(stream)
+        let socket = Socket::open(stream, self.connector.as_ref());
+        socket.with_context(|| format!("no encrypted connection to {}", self.authority))
     }
 }
 
+/// The host in `HOST:PORT`.
+fn host(authority: &str) -> &str {
+    let host = authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
 /// Asks one thing on a connection, and waits.
-fn ask(
-    stream: &mut TcpStream,
-    wire: &mut impl Wire,
-    mut out: Out,
-    message: &Message,
-) -> Result<Kept> {
+fn ask(socket: &mut Socket, wire: &mut impl Wire, mut out: Out, message: &Message) -> Result<Kept> {
     wire.send(0, message, true, &mut out);
     let mut answers = Vec::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
-        while !out.write(stream)? {}
-        stream.flush()?;
+        while !socket.send(&mut out)? {}
         match answers
             .pop()
             .map(|answer: super::wire::Answer| answer.outcome)
@@ -231,8 +244,8 @@ fn ask(
             Some(Outcome::Failed(reason)) => bail!(reason),
             None => {}
         }
-        let count = stream
-            .read(&mut buffer)
+        let count = socket
+            .receive(&mut buffer)
             .context("the server does not answer")?;
         if count == 0 {
             bail!("the server closed the connection");

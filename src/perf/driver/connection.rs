@@ -1,13 +1,16 @@
 //! A socket with its protocol.
 
 use std::{
-    io::{self, Read},
+    io,
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use super::{
-    super::wire::{Answer, Message, Out, Ticket, Wire},
+    super::{
+        encryption::{Connector, Socket},
+        wire::{Answer, Message, Out, Ticket, Wire},
+    },
     events::Events,
 };
 
@@ -17,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection<W> {
-    stream: TcpStream,
+    socket: Socket,
     wire: W,
     out: Out,
     /// Whether it waits to be writable.
@@ -30,17 +33,20 @@ impl<W: Wire> Connection<W> {
     /// Connects, and has `events` know it by that number.
     pub(super) fn open(
         address: SocketAddr,
+        connector: Option<&Connector>,
         events: &Events,
         number: usize,
         wire: impl FnOnce(&mut Out) -> W,
     ) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        events.add(&stream, number)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let socket = Socket::open(stream, connector)?;
+        socket.stream().set_nonblocking(true)?;
+        events.add(socket.stream(), number)?;
         let mut out = Out::default();
         Ok(Self {
-            stream,
+            socket,
             wire: wire(&mut out),
             out,
             blocked: false,
@@ -59,12 +65,12 @@ impl<W: Wire> Connection<W> {
 
     /// Sends what can be sent.
     pub(super) fn flush(&mut self, events: &Events, number: usize) -> io::Result<()> {
-        if self.out.is_empty() && !self.blocked {
+        if self.out.is_empty() && !self.blocked && !self.socket.wants_write() {
             return Ok(());
         }
-        let blocked = !self.out.write(&mut self.stream)?;
+        let blocked = !self.socket.send(&mut self.out)?;
         if blocked != self.blocked {
-            events.want_write(&self.stream, number, blocked)?;
+            events.want_write(self.socket.stream(), number, blocked)?;
             self.blocked = blocked;
         }
         Ok(())
@@ -77,7 +83,7 @@ impl<W: Wire> Connection<W> {
         answers: &mut Vec<Answer>,
     ) -> Result<(), String> {
         loop {
-            match self.stream.read(buffer) {
+            match self.socket.receive(buffer) {
                 Ok(0) => return Err("the server closed the connection".to_owned()),
                 Ok(count) => {
                     let bytes = buffer.get(..count).unwrap_or_default();

@@ -15,7 +15,7 @@ use super::{
         data::{Sample, Tensor},
         model::Model,
     },
-    Place, Report, Totals,
+    LOOK, Place, Report, Totals,
     chooser::Chooser,
     pacer::{Due, Pacer},
     recorder::Recorder,
@@ -172,7 +172,7 @@ impl Worker {
             }
             if over {
                 let give_up = *give_up.get_or_insert(Instant::now() + PATIENCE);
-                if flights.is_empty() || Instant::now() >= give_up {
+                if flights.is_empty() || self.place.orders.gives_up(give_up) {
                     break;
                 }
             }
@@ -236,7 +236,7 @@ impl Worker {
     }
 
     fn deadline(&mut self, now: u64, in_flight: usize) -> Instant {
-        let mut time = self.recorder.end();
+        let mut time = self.recorder.end().min(now + LOOK);
         if let Due::At(due) = self.pacer.due(now, in_flight) {
             time = time.min(due);
         }

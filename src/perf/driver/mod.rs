@@ -27,7 +27,10 @@ pub(super) use self::{
     recorder::{ModelSlice, Slice},
     worker::drive,
 };
-use super::{load::Popularity, verify::Verifier, wire::Message};
+use super::{interrupt::Interrupt, load::Popularity, verify::Verifier, wire::Message};
+
+/// Nanoseconds for which threads may sleep without looking whether the run has been interrupted.
+const LOOK: u64 = 200_000_000;
 
 /// What the threads of one level of load have in common.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub(super) struct Orders {
     pub(super) verify_every: u64,
     pub(super) verifier: Verifier,
     pub(super) stop: AtomicBool,
+    pub(super) interrupt: Arc<Interrupt>,
     /// How many more requests may be sent, if that is limited.
     pub(super) budget: Option<AtomicU64>,
 }
@@ -82,7 +86,12 @@ impl Orders {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.interrupt.is_raised()
+    }
+
+    /// Whether requests without an answer are given up, at the end.
+    fn gives_up(&self, at: Instant) -> bool {
+        self.interrupt.is_urgent() || Instant::now() >= at
     }
 
     /// Whether another request may be sent; if so, it counts.

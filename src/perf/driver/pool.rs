@@ -3,7 +3,10 @@
 use std::{io, net::SocketAddr, time::Instant};
 
 use super::{
-    super::wire::{Answer, Message, Out, Ticket, Wire},
+    super::{
+        encryption::Connector,
+        wire::{Answer, Message, Out, Ticket, Wire},
+    },
     connection::Connection,
     events::{Events, Readiness},
 };
@@ -15,6 +18,8 @@ const RETRY: u64 = 100_000_000;
 #[derive(Clone, Debug)]
 pub(in crate::perf) struct Link<F> {
     pub(in crate::perf) address: SocketAddr,
+    /// For connections that are encrypted.
+    pub(in crate::perf) connector: Option<Connector>,
     /// Connections of all threads together, at most.
     pub(in crate::perf) connections: usize,
     /// Connections that are opened before the load begins.
@@ -172,7 +177,13 @@ impl<'a, W: Wire, F: Fn(&mut Out) -> W> Pool<'a, W, F> {
     }
 
     fn open(&self, number: usize) -> io::Result<Connection<W>> {
-        Connection::open(self.link.address, &self.events, number, &self.link.wire)
+        let Link {
+            address,
+            connector,
+            wire,
+            ..
+        } = self.link;
+        Connection::open(*address, connector.as_ref(), &self.events, number, wire)
     }
 
     /// The connection may have room.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::wire::{Answer, Out, Outcome, Ticket, Wire},
-    Orders, Place, Report, Totals,
+    LOOK, Orders, Place, Report, Totals,
     chooser::Chooser,
     events::Readiness,
     pacer::{Due, Pacer},
@@ -104,7 +104,7 @@ impl<'a, W: Wire, F: Fn(&mut Out) -> W> Worker<'a, W, F> {
             self.flush(now);
             if over {
                 let give_up = *give_up.get_or_insert(Instant::now() + PATIENCE);
-                if self.in_flight == 0 || Instant::now() >= give_up {
+                if self.in_flight == 0 || self.place.orders.gives_up(give_up) {
                     return Ok(());
                 }
             }
@@ -216,7 +216,7 @@ impl<'a, W: Wire, F: Fn(&mut Out) -> W> Worker<'a, W, F> {
 
     /// When the loop must come round again, whatever happens.
     fn deadline(&mut self, now: u64) -> Instant {
-        let mut time = self.recorder.end();
+        let mut time = self.recorder.end().min(now + LOOK);
         if let Due::At(due) = self.pacer.due(now, self.in_flight) {
             time = time.min(due);
         }

@@ -86,6 +86,9 @@ fn push_header(page: &mut String, report: &Report, models: &str) {
 /// What keeps the numbers from being what they seem.
 fn push_warnings(page: &mut String, report: &Report) {
     let mut warnings = Vec::new();
+    if report.is_interrupted {
+        warnings.push("The run was ended before its time.".to_owned());
+    }
     for level in &report.levels {
         let name = format!("{} {}", level.load.name(), level.load.label());
         if !level.stable {

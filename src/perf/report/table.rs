@@ -43,6 +43,9 @@ pub fn table(report: &Report) -> String {
     for level in &report.levels {
         push_notes(&mut text, level);
     }
+    if report.is_interrupted {
+        push(&mut text, "\nthe run was ended before its time");
+    }
     if let Some(slo) = &report.slo {
         let target = format!("{} % within {} ms", slo.percentile, slo.latency_ms);
         let found = match slo.request_rate {

@@ -74,6 +74,7 @@ fn report(levels: Vec<Level>) -> Report {
         batch_size: 2,
         levels,
         slo: None,
+        is_interrupted: false,
     }
 }
 

@@ -25,7 +25,12 @@ pub(in crate::perf) struct HeaderBlock {
 
 impl HeaderBlock {
     /// The fields of gRPC calls of one method.
-    pub(in crate::perf) fn grpc(authority: &str, path: &str, more: &[(String, String)]) -> Self {
+    pub(in crate::perf) fn grpc(
+        authority: &str,
+        path: &str,
+        more: &[(String, String)],
+        is_encrypted: bool,
+    ) -> Self {
         let fixed = [
             (":path", path),
             (":authority", authority),
@@ -44,12 +49,12 @@ impl HeaderBlock {
             more.iter()
                 .map(|(name, value)| (name.to_lowercase(), value.clone())),
         );
-        Self::new(&fields)
+        Self::new(&fields, is_encrypted)
     }
 
-    fn new(fields: &[(String, String)]) -> Self {
-        // `:method: POST` and `:scheme: http` are in the static table.
-        let mut first = vec![0x83, 0x86];
+    fn new(fields: &[(String, String)], is_encrypted: bool) -> Self {
+        // `:method: POST` and `:scheme: http` or `https` are in the static table.
+        let mut first = vec![0x83, if is_encrypted { 0x87 } else { 0x86 }];
         let (mut again, mut plain) = (first.clone(), first.clone());
         for (index, (name, value)) in fields.iter().enumerate() {
             literal(0x40, name, value, &mut first);

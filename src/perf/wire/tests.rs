@@ -111,7 +111,7 @@ fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
 }
 
 fn open(calls: Calls) -> (GrpcWire, Out) {
-    let block = HeaderBlock::grpc("host", "/service/Method", &[]);
+    let block = HeaderBlock::grpc("host", "/service/Method", &[], false);
     let mut out = Out::default();
     let wire = GrpcWire::open(calls, block, 2, &mut out);
     assert!(sent(&mut out).starts_with(frames::PREFACE));
