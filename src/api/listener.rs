@@ -173,8 +173,10 @@ pub(super) async fn serve<C>(
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            (stream, identity) = handshakes.next() => {
-                begin(stream, identity);
+            shaken = handshakes.next() => {
+                if let Some((stream, identity)) = shaken {
+                    begin(stream, identity);
+                }
                 continue;
             }
             accepted = listener.accept(), if handshakes.has_room() => accepted,

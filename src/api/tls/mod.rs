@@ -126,15 +126,13 @@ impl<'t> Handshakes<'t> {
         None
     }
 
-    /// The next connection whose handshake is done. Waits for ever if none is under way.
-    pub(super) async fn next(&mut self) -> Shaken {
-        loop {
-            match self.under_way.join_next().await {
-                None => future::pending().await,
-                Some(Ok(Some(shaken))) => return shaken,
-                // Failed, and logged where that was found.
-                Some(Ok(None) | Err(_)) => {}
-            }
+    /// The next handshake that ends; `None` if it failed, after which there is room for another all the
+    /// same. Waits for ever if none is under way.
+    pub(super) async fn next(&mut self) -> Option<Shaken> {
+        match self.under_way.join_next().await {
+            None => future::pending().await,
+            // A failure was logged where it was found.
+            Some(ended) => ended.ok().flatten(),
         }
     }
 }

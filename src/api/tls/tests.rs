@@ -248,10 +248,9 @@ async fn who_comes_with_a_certificate_is_known_by_it() {
         assert!(handshakes.begin(Socket::new(accepted)).is_none());
         let name = ServerName::try_from("localhost").unwrap();
         let connector = client(&server, own);
-        let (connected, (_, identity)) =
-            tokio::join!(connector.connect(name, stream), handshakes.next());
+        let (connected, shaken) = tokio::join!(connector.connect(name, stream), handshakes.next());
         connected.unwrap();
-        assert_eq!(identity, want);
+        assert_eq!(shaken.unwrap().1, want);
     }
 }
 
@@ -271,8 +270,7 @@ async fn handshakes_have_room_again_once_one_was_given_up() {
     assert!(!handshakes.has_room());
     // A client that goes away ends its handshake without a connection.
     drop(stream);
-    let next = timeout(Duration::from_millis(200), handshakes.next());
-    assert!(next.await.is_err());
+    assert!(handshakes.next().await.is_none());
     assert!(handshakes.has_room());
 }
 
@@ -286,7 +284,7 @@ async fn a_handshake_that_takes_too_long_is_given_up() {
     handshakes.begin(Socket::new(accepted));
     let limit = Duration::from_secs(Limits::default().handshake_timeout_seconds);
     let next = timeout(limit + Duration::from_secs(1), handshakes.next());
-    assert!(next.await.is_err());
+    assert!(matches!(next.await, Ok(None)));
     assert!(handshakes.has_room());
 }
 
