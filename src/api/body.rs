@@ -11,7 +11,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
-use tokio::task::yield_now;
 
 use super::{
     arriving::{Arriving, Patience},
@@ -28,9 +27,6 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The most that a length in a header makes us allocate before the bytes are there.
 const FIRST_RESERVATION: usize = 1 << 20;
-/// After so many bytes (a fraction of a millisecond) other tasks have their turn, though a client that
-/// is quick have sent more.
-const PAUSE_BYTE_SIZE: usize = 1 << 20;
 /// Pieces below this are counted: each costs as much as a large one.
 const SMALL_CHUNK: usize = 512;
 
@@ -91,12 +87,7 @@ where
     append(&mut whole, &first, announced, limit)?;
     let mut next = Some(second);
     let mut small_chunks = usize::from(first.len() < SMALL_CHUNK);
-    let mut until_pause = PAUSE_BYTE_SIZE;
     while let Some(chunk) = next {
-        if whole.len() >= until_pause {
-            until_pause = whole.len().saturating_add(PAUSE_BYTE_SIZE);
-            yield_now().await;
-        }
         small_chunks += usize::from(chunk.len() < SMALL_CHUNK);
         if small_chunks > patience.small_chunks {
             return Err(too_many_chunks(patience.small_chunks));

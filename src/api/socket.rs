@@ -1,9 +1,11 @@
 //! A TCP connection that is read and written by one and watched by another: who waits for an answer
 //! hears that its client has gone, though nobody reads, and whatever the client sent before it went.
+//! However much a connection has to move, it lets the others of its thread have their turn.
 
 use std::{
+    future::Future,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,10 +14,17 @@ use std::{
 };
 
 use rustix::net::{Shutdown, shutdown};
+use smallvec::SmallVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    task::yield_now,
 };
+
+/// How much a connection moves before others have their turn: some tens of microseconds' worth. A client
+/// that is quick, or reads nothing and so has the kernel take megabytes at once, would otherwise make
+/// everybody else wait for milliseconds. (What is read is bounded by the protocols' buffers as well.)
+const TURN_BYTE_SIZE: usize = 128 << 10;
 
 /// A share of one connection. It is closed with its last share.
 #[derive(Clone, Debug)]
@@ -26,6 +35,8 @@ struct Shared {
     stream: TcpStream,
     /// How often something was read, or its end.
     reads: AtomicUsize,
+    /// Bytes that it has moved since it last let others have their turn.
+    moved: AtomicUsize,
 }
 
 impl Socket {
@@ -34,12 +45,24 @@ impl Socket {
         Self(Arc::new(Shared {
             stream,
             reads: AtomicUsize::new(0),
+            moved: AtomicUsize::new(0),
         }))
     }
 
     /// How often it was read from with success.
     pub(super) fn reads(&self) -> usize {
         self.0.reads.load(Ordering::Relaxed)
+    }
+
+    /// Whether its turn has come: once it has moved so many bytes, it comes again after that of others.
+    fn poll_turn(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.0.moved.load(Ordering::Relaxed) < TURN_BYTE_SIZE {
+            return Poll::Ready(());
+        }
+        self.0.moved.store(0, Ordering::Relaxed);
+        // Wakes this task once the others have run, and it was looked what has arrived for whom.
+        let _ = pin!(yield_now()).poll(context);
+        Poll::Pending
     }
 
     /// Waits until there is something to read, or the client has ended what it sends.
@@ -64,7 +87,12 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Shared { stream, reads } = &*self.0;
+        ready!(self.poll_turn(context));
+        let Shared {
+            stream,
+            reads,
+            moved,
+        } = &*self.0;
         loop {
             ready!(stream.poll_read_ready(context))?;
             let (room, mut outcome) = (into.remaining(), None);
@@ -79,7 +107,8 @@ impl AsyncRead for Socket {
                 }
             });
             match (outcome, attempt) {
-                (Some(_), _) => {
+                (Some(count), _) => {
+                    moved.fetch_add(count, Ordering::Relaxed);
                     reads.fetch_add(1, Ordering::Relaxed);
                     return Poll::Ready(Ok(()));
                 }
@@ -90,18 +119,35 @@ impl AsyncRead for Socket {
     }
 }
 
+/// Of pieces that are more than one turn's: those that are not, and the beginning of the next.
+fn first_turn<'p>(pieces: &'p [IoSlice<'p>]) -> Option<(&'p [IoSlice<'p>], &'p [u8])> {
+    let mut room = TURN_BYTE_SIZE;
+    for (index, piece) in pieces.iter().enumerate() {
+        if let Some(rest) = piece.get(..room).filter(|_| room < piece.len()) {
+            return Some((pieces.get(..index)?, rest));
+        }
+        room -= piece.len();
+    }
+    None
+}
+
 impl Socket {
     fn poll_written(
         &self,
         context: &mut Context<'_>,
         mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_turn(context));
         let stream = &self.0.stream;
         loop {
             ready!(stream.poll_write_ready(context))?;
             match write(stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
+                Ok(count) => {
+                    self.0.moved.fetch_add(count, Ordering::Relaxed);
+                    return Poll::Ready(Ok(count));
+                }
+                failed => return Poll::Ready(failed),
             }
         }
     }
@@ -113,6 +159,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let bytes = bytes.get(..TURN_BYTE_SIZE).unwrap_or(bytes);
         self.poll_written(context, |stream| stream.try_write(bytes))
     }
 
@@ -121,7 +168,14 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_written(context, |stream| stream.try_write_vectored(pieces))
+        match first_turn(pieces) {
+            None => self.poll_written(context, |stream| stream.try_write_vectored(pieces)),
+            Some((whole, rest)) => {
+                let mut turn: SmallVec<[IoSlice<'_>; 4]> = whole.iter().copied().collect();
+                turn.push(IoSlice::new(rest));
+                self.poll_written(context, |stream| stream.try_write_vectored(&turn))
+            }
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -134,5 +188,90 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(shutdown(&self.0.stream, Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, client) = tokio::join!(listener.accept(), client);
+        (Socket::new(accepted.unwrap().0), client.unwrap())
+    }
+
+    /// How often others have their turn while `work` is done.
+    async fn turns(work: impl Future<Output = ()>) -> usize {
+        let count = AtomicUsize::new(0);
+        tokio::select! {
+            biased;
+            () = work => {}
+            () = async {
+                loop {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    yield_now().await;
+                }
+            } => {}
+        }
+        count.into_inner()
+    }
+
+    #[test]
+    fn a_turn_is_cut_out_of_the_pieces_where_it_ends() {
+        let (small, large) = (vec![1; 1000], vec![2; TURN_BYTE_SIZE]);
+        let cut = |pieces: &[&[u8]]| {
+            let pieces: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            first_turn(&pieces).map(|(whole, rest)| (whole.len(), rest.len()))
+        };
+        assert_eq!(cut(&[]), None);
+        assert_eq!(cut(&[&small, &small]), None);
+        assert_eq!(cut(&[&large]), None);
+        assert_eq!(cut(&[&small, &large]), Some((1, TURN_BYTE_SIZE - 1000)));
+        assert_eq!(cut(&[&large, &small]), Some((1, 0)));
+        assert_eq!(cut(&[&large[1..], &small, &small]), Some((1, 1)));
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_much_is_read_and_written() {
+        const SIZE: usize = 16 * TURN_BYTE_SIZE;
+        let (mut socket, client) = pair().await;
+        let (mut from, mut to) = client.into_split();
+        let client = tokio::spawn(async move {
+            to.write_all(&vec![7; SIZE]).await.unwrap();
+            let mut answer = vec![0; SIZE];
+            from.read_exact(&mut answer).await.unwrap();
+            (answer, from, to)
+        });
+        let mut body = vec![0; SIZE];
+        let reading = turns(async {
+            for piece in body.chunks_mut(TURN_BYTE_SIZE / 2) {
+                assert_eq!(socket.read_exact(piece).await.unwrap(), piece.len());
+            }
+        });
+        let reading = reading.await;
+        assert!(reading >= 15, "{reading}");
+        let writing = turns(async { socket.write_all(&body).await.unwrap() }).await;
+        assert!(writing >= 15, "{writing}");
+        assert_eq!(client.await.unwrap().0, vec![7; SIZE]);
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_behind_what_is_not_read() {
+        let (socket, mut client) = pair().await;
+        client.write_all(b"unread").await.unwrap();
+        socket.spoken_to().await;
+        let mut left = std::pin::pin!(socket.is_left());
+        let early = std::future::poll_fn(|context| Poll::Ready(left.as_mut().poll(context)));
+        assert!(early.await.is_pending());
+        drop(client);
+        left.await;
+        assert_eq!(socket.reads(), 0);
     }
 }
