@@ -137,6 +137,12 @@ impl Server {
         call(self.http, "GET", "/v2/health/ready", "").is_ok_and(|answer| answer.status == 200)
     }
 
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.expect("open files").count()
+    }
+
     /// What it has written to stderr so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&self.log.lock().expect("log")).into_owned()

@@ -1,16 +1,18 @@
 //! Limits on numbers: nesting, tensors, dimensions, parameters, lengths of texts, small pieces.
 
+use bytes::Bytes;
 use despina::proto::inference::{
     InferParameter, infer_parameter::ParameterChoice,
     model_infer_request::InferRequestedOutputTensor,
 };
+use prost::Message;
 use serde_json::{Map, Value, json};
 use tonic::Code;
 
-use super::{Connection, Limited, beyond, changed, input, message, refused, within};
+use super::{Connection, Limited, beyond, changed, framed, input, message, refused, within};
 
 #[test]
-fn nesting_of_json() {
+pub(super) fn nesting_of_json() {
     // The document is at depth 1.
     let nested = |depth: usize| {
         let value = "[".repeat(depth - 1) + &"]".repeat(depth - 1);
@@ -28,7 +30,7 @@ fn nesting_of_json() {
 }
 
 #[test]
-fn tensors_of_a_request() {
+pub(super) fn tensors_of_a_request() {
     let tensor = |name: &str| json!({"name": name, "shape": [1], "datatype": "UINT8", "data": [7]});
     let request = |inputs: &[&str], outputs: &[&str]| {
         let inputs: Vec<_> = inputs.iter().map(|name| tensor(name)).collect();
@@ -64,7 +66,7 @@ fn tensors_of_a_request() {
 }
 
 #[test]
-fn dimensions_of_a_tensor() {
+pub(super) fn dimensions_of_a_tensor() {
     let request = |shape: &[i64]| changed(|request| request["inputs"][0]["shape"] = json!(shape));
     let call = |shape: &[i64]| {
         let mut message = message("cube", &["INPUT0"], 1);
@@ -80,7 +82,7 @@ fn dimensions_of_a_tensor() {
 }
 
 #[test]
-fn parameters_of_a_request_and_of_a_tensor() {
+pub(super) fn parameters_of_a_request_and_of_a_tensor() {
     let named = |count: usize| (0..count).map(|index| format!("p{index}"));
     let object = |count| -> Value {
         let members = named(count).map(|name| (name, json!(1)));
@@ -115,7 +117,7 @@ fn parameters_of_a_request_and_of_a_tensor() {
 }
 
 #[test]
-fn lengths_of_texts() {
+pub(super) fn lengths_of_texts() {
     let id = |length: usize| "i".repeat(length);
     let limited = Limited::new(&["text_byte_size: 64"]);
     let post = |length| {
@@ -138,7 +140,7 @@ fn lengths_of_texts() {
 }
 
 #[test]
-fn small_pieces_of_a_body() {
+pub(super) fn small_pieces_of_a_body() {
     let limited = Limited::new(&["small_chunks_per_body: 8"]);
     let send = |pieces: usize| {
         let body = changed(|_| ());
@@ -158,5 +160,16 @@ fn small_pieces_of_a_body() {
         connection.answer().expect("an answer")
     };
     within(&send(8));
-    beyond(&send(9), 400, "exceeds maximum of 8 non-empty chunks");
+    let words = "exceeds maximum of 8 non-empty chunks";
+    beyond(&send(9), 400, words);
+    let call = |pieces: usize| {
+        let mut first = framed(0, &message("echo", &["INPUT0"], 1).encode_to_vec());
+        let last = first.split_off(first.len() - (pieces - 1));
+        let singles = last.iter().map(|&byte| Bytes::from(vec![byte]));
+        let pieces: Vec<_> = std::iter::once(first).chain(singles).collect();
+        limited.call_in_pieces(&[], pieces, false)
+    };
+    // The end comes as a piece of its own.
+    call(7).expect("within the limit");
+    refused(call(8), Code::InvalidArgument, words);
 }

@@ -3,14 +3,19 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod access;
 #[path = "../common/mod.rs"]
 mod common;
 mod control;
 mod counts;
+mod every;
+mod leftovers;
 mod shared;
 mod sizes;
+mod streams;
+mod waiting;
 
-use std::{fs, path::Path};
+use std::{convert::Infallible, fs, future::poll_fn, path::Path};
 
 use bytes::Bytes;
 use common::{Answer, Connection, Repository, Server, identity_config};
@@ -18,12 +23,31 @@ use despina::proto::inference::{
     ModelInferRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
     model_infer_request::InferInputTensor,
 };
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tonic::{
     Status,
+    codegen::{
+        Service,
+        tokio_stream::{self, StreamExt},
+    },
     transport::{Channel, Endpoint},
 };
+
+const REPEAT: &str = r#"
+backend: "repeat"
+max_batch_size: 0
+input { name: "IN" data_type: TYPE_INT32 dims: [ -1 ] }
+input { name: "DELAY" data_type: TYPE_UINT32 dims: [ -1 ] }
+input { name: "WAIT" data_type: TYPE_UINT32 dims: [ 1 ] }
+output { name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }
+output { name: "IDX" data_type: TYPE_UINT32 dims: [ 1 ] }
+model_transaction_policy { decoupled: true }
+dynamic_batching { preserve_ordering: true }
+instance_group { kind: KIND_CPU count: 1 }
+"#;
 
 /// A server with these lines under `limits`, and a way to call it over gRPC.
 struct Limited {
@@ -33,7 +57,8 @@ struct Limited {
 }
 
 impl Limited {
-    /// Serves `echo` (bytes of any number), `pair` (two of them) and `cube` (three dimensions).
+    /// Serves `echo` (bytes of any number), `pair` (two of them), `cube` (three dimensions), and
+    /// `repeat` (as many responses as elements, in the requests' order).
     fn new(limits: &[&str]) -> Self {
         Self::with(limits, "")
     }
@@ -55,6 +80,7 @@ impl Limited {
             tensor("input", "INPUT0", "[ -1, -1, -1 ]"),
             tensor("output", "OUTPUT0", "[ -1, -1, -1 ]"),
         ];
+        repository.add("repeat", REPEAT, &[1]);
         for (model, tensors) in [("pair", pair.concat()), ("cube", cube.concat())] {
             let config = format!("backend: \"identity\"\nmax_batch_size: 0\n{tensors}");
             repository.add(model, &config, &[1]);
@@ -63,7 +89,8 @@ impl Limited {
         write_config(&config, limits, settings);
         let config = config.to_str().expect("path");
         let server = Server::start_plain(repository.path(), &["--config", config]);
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .expect("runtime");
@@ -85,9 +112,50 @@ impl Limited {
 
     /// Sends a request over gRPC, on a connection of its own.
     fn call(&self, request: ModelInferRequest) -> Result<(), Status> {
+        self.ask(async |mut client| client.model_infer(request).await.map(drop))
+    }
+
+    /// Asks something over gRPC, on a connection of its own.
+    fn ask(
+        &self,
+        question: impl AsyncFnOnce(GrpcInferenceServiceClient<Channel>) -> Result<(), Status>,
+    ) -> Result<(), Status> {
         self.runtime.block_on(async {
-            let mut client = GrpcInferenceServiceClient::new(self.connect().await?);
-            client.model_infer(request).await.map(drop)
+            let channel = self.connect().await?;
+            question(GrpcInferenceServiceClient::new(channel)).await
+        })
+    }
+
+    /// Calls `ModelInfer` with header fields and pieces of a message, each a frame of its own. A body
+    /// that is not whole stays open.
+    fn call_in_pieces(
+        &self,
+        fields: &[(&str, &str)],
+        pieces: impl IntoIterator<Item = Bytes>,
+        stays_open: bool,
+    ) -> Result<(), Status> {
+        let frames: Vec<_> = pieces.into_iter().map(|it| Ok(Frame::data(it))).collect();
+        let frames = tokio_stream::iter::<Vec<Result<_, Infallible>>>(frames);
+        let body = if stays_open {
+            tonic::body::Body::new(StreamBody::new(frames.chain(tokio_stream::pending())))
+        } else {
+            tonic::body::Body::new(StreamBody::new(frames))
+        };
+        let mut request = http::Request::post("/inference.GRPCInferenceService/ModelInfer")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).expect("request");
+        self.runtime.block_on(async {
+            let mut channel = self.connect().await?;
+            poll_fn(|context| channel.poll_ready(context))
+                .await
+                .expect("ready");
+            let response = channel.call(request).await.expect("an answer");
+            // A refusal is told in the header fields, a success in the trailers.
+            Status::from_header_map(response.headers()).map_or(Ok(()), Err)
         })
     }
 
@@ -102,6 +170,12 @@ impl Limited {
 fn write_config(path: &Path, limits: &[&str], settings: &str) {
     let lines: String = limits.iter().map(|line| format!("  {line}\n")).collect();
     fs::write(path, format!("{settings}limits:\n{lines}")).expect("server.yaml");
+}
+
+/// A message as gRPC writes it, compressed or not.
+fn framed(is_compressed: u8, message: &[u8]) -> Bytes {
+    let length = u32::try_from(message.len()).expect("length").to_be_bytes();
+    [&[is_compressed][..], &length, message].concat().into()
 }
 
 /// Fails unless the answer is a success.

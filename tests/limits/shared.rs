@@ -18,7 +18,7 @@ use super::{
 };
 
 #[test]
-fn bytes_in_flight_over_all_connections_and_both_doors() {
+pub(super) fn bytes_in_flight_over_all_connections_and_both_doors() {
     let limited = Limited::new(&["in_flight_byte_size: 100000", "request_byte_size: 100000"]);
     within(&post_binary(&limited, 40_000));
     // Most of a request, which the server has to keep while it waits for the rest.
@@ -66,7 +66,7 @@ fn bytes_in_flight_over_all_connections_and_both_doors() {
 }
 
 #[test]
-fn answers_count_as_in_flight_until_they_are_read() {
+pub(super) fn answers_count_as_in_flight_until_they_are_read() {
     let limited = Limited::new(&["in_flight_byte_size: 100000", "request_byte_size: 100000"]);
     // A request of 60 000 bytes fits; its answer of as many does not fit beside it.
     let answer = post_binary(&limited, 60_000);
@@ -79,7 +79,7 @@ fn answers_count_as_in_flight_until_they_are_read() {
 }
 
 #[test]
-fn what_elements_become_counts_as_in_flight() {
+pub(super) fn what_elements_become_counts_as_in_flight() {
     let limited = Limited::new(&["in_flight_byte_size: 300000", "request_byte_size: 300000"]);
     // 20 000 bytes of JSON, which may become four times as many.
     let list = |count: usize| {
@@ -119,7 +119,7 @@ fn taken(address: SocketAddr) -> Option<Connection> {
 }
 
 #[test]
-fn connections() {
+pub(super) fn connections() {
     let limited = Limited::new(&["connections: 3"]);
     let http = limited.server.http;
     // The test that the server is ready may have left one that is not closed yet.
@@ -146,27 +146,8 @@ fn connections() {
     });
 }
 
-/// The value of a setting that the server announces on a new HTTP/2 connection.
-fn announced(address: SocketAddr, setting: u16) -> Option<u32> {
-    let mut stream = TcpStream::connect(address).expect("connect");
-    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
-    let settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    stream.write_all(settings).expect("send");
-    let mut head = [0; 9];
-    stream.read_exact(&mut head).expect("a frame");
-    assert_eq!(head[3], 4, "the first frame is SETTINGS");
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let mut body = vec![0; usize::try_from(length).expect("length")];
-    stream.read_exact(&mut body).expect("settings");
-    let (settings, _) = body.as_chunks::<6>();
-    settings.iter().find_map(|&[high, low, value @ ..]| {
-        let value = u32::from_be_bytes(value);
-        (u16::from_be_bytes([high, low]) == setting).then_some(value)
-    })
-}
-
 #[test]
-fn requests_of_a_connection() {
+pub(super) fn requests_of_a_connection() {
     let limited = Limited::new(&["requests_per_connection: 3"]);
     let mut connection = Connection::open(limited.server.http).expect("connect");
     for request in 1..=3 {
@@ -228,7 +209,7 @@ fn streamed(limited: &Limited, count: usize) -> (usize, Result<(), Status>) {
 }
 
 #[test]
-fn messages_of_a_stream() {
+pub(super) fn messages_of_a_stream() {
     let limited = Limited::new(&["messages_per_stream: 5"]);
     let (answered, ending) = streamed(&limited, 5);
     assert_eq!(
@@ -244,7 +225,7 @@ fn messages_of_a_stream() {
 /// A connection whose client says nothing is closed, at either door; so is one that says only a part
 /// of a head.
 #[test]
-fn silence() {
+pub(super) fn silence() {
     let limited = Limited::new(&["header_timeout_seconds: 1"]);
     for (address, said) in [
         (limited.server.http, ""),
@@ -256,14 +237,4 @@ fn silence() {
         silent.set_read_timeout(Some(PATIENCE)).expect("timeout");
         assert_eq!(silent.read(&mut [0]).expect("its end"), 0, "{said:?}");
     }
-}
-
-#[test]
-fn streams_of_a_connection() {
-    const MAX_CONCURRENT_STREAMS: u16 = 3;
-    let limited = Limited::new(&["streams_per_connection: 7"]);
-    assert_eq!(
-        announced(limited.server.grpc, MAX_CONCURRENT_STREAMS),
-        Some(7)
-    );
 }
