@@ -1,5 +1,12 @@
 //! A token bucket that keeps one instant: when what was taken out of it will have flowed in again.
 //! Pure: `now` comes in.
+//!
+//! Where both can be asked it decides as the crate `governor` does, against which it is tested. What
+//! quotas need and `governor` does not have: taking more than fits, as the bytes of an input are known
+//! once it has been read (`charge`; `check_n` refuses what is more than the burst, and takes nothing
+//! when it refuses); a rate that changes when the policy is read again, while what was taken stays taken
+//! (a limiter is made for one rate); and being asked whether it is as full as a new one, so that the
+//! number of buckets has a bound (its keyed limiters have none, until somebody has them tidied).
 
 use std::{
     num::NonZeroU64,
@@ -78,6 +85,9 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
     use proptest::prelude::*;
 
     use super::*;
@@ -116,6 +126,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn decides_as_governor_does(
+            // It counts in whole nanoseconds for one.
+            per_second in prop::sample::select(vec![1_u64, 4, 10, 125, 1000]),
+            burst in 1_u64..50,
+            steps in prop::collection::vec((0_u64..2_000_000, 1_u32..60), 1..100),
+        ) {
+            let period = Duration::from_secs(1) / u32::try_from(per_second).unwrap();
+            let most = NonZeroU32::new(u32::try_from(burst).unwrap()).unwrap();
+            let quota = Quota::with_period(period).unwrap().allow_burst(most);
+            let clock = FakeRelativeClock::default();
+            let limiter = RateLimiter::direct_with_clock(quota, clock.clone());
+            let (mut bucket, rate, mut now) = (Bucket::default(), rate(per_second, burst), Instant::now());
+            for (microseconds, amount) in steps {
+                let step = Duration::from_micros(microseconds);
+                now += step;
+                clock.advance(step);
+                let agrees = limiter.check_n(NonZeroU32::new(amount).unwrap());
+                let taken = bucket.take(rate, amount.into(), now);
+                prop_assert_eq!(taken.is_ok(), matches!(agrees, Ok(Ok(()))));
+            }
+        }
+
         #[test]
         fn never_more_is_taken_than_burst_and_rate_allow(
             per_second in 1_u64..1000,

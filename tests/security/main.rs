@@ -13,6 +13,7 @@ mod common;
 mod jwks_url;
 mod keys;
 mod management;
+mod past;
 mod rig;
 mod tls;
 mod tokens;
