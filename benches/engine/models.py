@@ -1,7 +1,9 @@
-"""Makes the models of `cargo bench --bench engine`: a small perceptron, and the shape of ResNet-50, with
-random weights.
+"""Makes models with random weights: a small perceptron, the shape of ResNet-50, and that of a small BERT (6 layers
+of 384, 128 tokens that are embedded already).
 
-    python benches/engine/models.py FOLDER
+    python benches/engine/models.py FOLDER [MODEL ...]
+
+Without names, those of `cargo bench --bench engine`: perceptron and resnet.
 
 Needs numpy and onnx (tests/python/requirements.txt).
 """
@@ -49,6 +51,25 @@ class Graph:
     def relu(self, value):
         return self.add("Relu", [value])
 
+    def constant(self, values, kind=numpy.float32):
+        name = f"w{len(self.weights)}"
+        self.weights.append(numpy_helper.from_array(numpy.array(values, dtype=kind), name))
+        return name
+
+    def each(self, value, inputs, outputs):
+        """A dense layer on each of a row's vectors."""
+        product = self.add("MatMul", [value, self.weight(inputs, outputs)])
+        return self.add("Add", [product, self.weight(outputs)])
+
+    def gelu(self, value):
+        inner = self.add("Erf", [self.add("Mul", [value, self.constant(0.5**0.5)])])
+        half = self.add("Mul", [value, self.constant(0.5)])
+        return self.add("Mul", [half, self.add("Add", [inner, self.constant(1.0)])])
+
+    def norm(self, value, width):
+        scale, bias = self.constant(numpy.ones(width)), self.constant(numpy.zeros(width))
+        return self.add("LayerNormalization", [value, scale, bias], axis=-1)
+
     def save(self, folder, shape, output, classes, batch):
         self.nodes[-1].output[0] = "y"
         ends = [
@@ -90,7 +111,34 @@ def resnet(folder, batch):
     graph.save(folder, [3, 224, 224], graph.dense(value, inputs, 1000), 1000, batch)
 
 
+def transformer(folder, batch, layers=6, width=384, heads=12, length=128):
+    graph = Graph()
+    split = graph.constant([0, 0, heads, width // heads], numpy.int64)
+    join = graph.constant([0, 0, width], numpy.int64)
+    scale = graph.constant((heads / width) ** 0.5)
+
+    def head(value, order):
+        parts = graph.add("Reshape", [graph.each(value, width, width), split])
+        return graph.add("Transpose", [parts], perm=order)
+
+    value = "x"
+    for _ in range(layers):
+        queries, keys, values = (head(value, order) for order in ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]))
+        scores = graph.add("Mul", [graph.add("MatMul", [queries, keys]), scale])
+        seen = graph.add("MatMul", [graph.add("Softmax", [scores], axis=-1), values])
+        seen = graph.add("Reshape", [graph.add("Transpose", [seen], perm=[0, 2, 1, 3]), join])
+        value = graph.norm(graph.add("Add", [value, graph.each(seen, width, width)]), width)
+        inner = graph.gelu(graph.each(value, width, 4 * width))
+        value = graph.norm(graph.add("Add", [value, graph.each(inner, 4 * width, width)]), width)
+    first = graph.add("ReduceMean", [value], axes=[1], keepdims=0)
+    graph.save(folder, [length, width], graph.dense(first, width, width), width, batch)
+
+
+# Each with the rows of its largest batch.
+MODELS = {"perceptron": (perceptron, 64), "resnet": (resnet, 4), "transformer": (transformer, 16)}
+
 if __name__ == "__main__":
     repository = pathlib.Path(sys.argv[1])
-    perceptron(repository / "perceptron", 64)
-    resnet(repository / "resnet", 4)
+    for name in sys.argv[2:] or ["perceptron", "resnet"]:
+        make, largest = MODELS[name]
+        make(repository / name, largest)

@@ -74,13 +74,17 @@ class Rig:
             server.stop()
 
     def perf(self, server, *arguments):
-        """What `despina perf` tells of its one level of load."""
-        if self.run("perf", "--help").returncode != 0:
-            raise NotRun("this despina has no load generator (`despina perf`)")
+        """What `despina perf` tells of its one level of load, over gRPC."""
+        return self.level("-i", "grpc", "-u", f"127.0.0.1:{server.grpc}", *arguments)
+
+    def perf_inside(self, repository, *arguments):
+        """The same of a model that is asked in the process that loads it, without a server."""
+        return self.level("-i", "inprocess", "--model-repository", repository, *arguments)
+
+    def level(self, *arguments):
         window = 200 if self.is_short else 3000
         done = self.run(
-            "perf", "-q", "--json", "-i", "grpc", "-u", f"127.0.0.1:{server.grpc}", "-p", window,
-            *(["-r", 3, "-s", 100] if self.is_short else []), *arguments,
+            "perf", "-q", "--json", "-p", window, *(["-r", 3, "-s", 100] if self.is_short else []), *arguments
         )
         if done.returncode != 0:
             raise Wrong(done.stderr.strip()[-500:] or done.stdout[-500:])

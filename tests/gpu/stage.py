@@ -1,11 +1,12 @@
 """Puts what the GPU suite needs into a folder that can be carried to a machine with a GPU.
 
     cargo build --release
-    python3 tests/gpu/stage.py FOLDER [--despina target/release/despina] [--tests EXECUTABLE] [--libraries FOLDER]
+    python3 tests/gpu/stage.py FOLDER [--despina target/release/despina] [--tests EXECUTABLE] [--libraries FOLDER] [--engines FOLDER]
 
 FOLDER then has the programs, the sample models, the suite, and libonnxruntime with its providers if --libraries
 names where they are (such as onnxruntime/capi of the Python package onnxruntime-gpu). Files of more than 60 MB
-are cut into pieces; the suite puts them together again and checks them. There:
+are cut into pieces; the suite puts them together again and checks them. --engines names models for measurements, such
+as benches/engine/models.py makes; without them a small one is measured. There:
 
     python3 FOLDER/suite/suite.py
 """
@@ -31,6 +32,8 @@ def main():
         shutil.copy2(arguments.tests or built_tests(), stage / "despina-tests")
     shutil.copytree(PROJECT / "model_repository", stage / "models")
     shutil.copytree(PROJECT / "tests" / "gpu", stage / "suite", ignore=shutil.ignore_patterns("__pycache__"))
+    if arguments.engines:
+        shutil.copytree(arguments.engines, stage / "engines")
     (stage / "lib").mkdir()
     for library in sorted(arguments.libraries.glob("libonnxruntime*.so*")) if arguments.libraries else []:
         shutil.copy2(library, stage / "lib" / library.name)
@@ -45,6 +48,7 @@ def parse_arguments():
     parser.add_argument("--tests", type=pathlib.Path, help="the unit tests' executable; built if not given")
     parser.add_argument("--no-tests", dest="unit_tests", action="store_false", help="leave them out")
     parser.add_argument("--libraries", type=pathlib.Path)
+    parser.add_argument("--engines", type=pathlib.Path)
     parser.add_argument("--no-cut", dest="cut", action="store_false", help="leave large files as they are")
     return parser.parse_args()
 
