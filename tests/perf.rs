@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;
+#[path = "perf/sequences.rs"]
+mod sequences;
 
 use std::{
     fs,
@@ -12,6 +14,7 @@ use std::{
 };
 
 use common::{Repository, Server, identity_config, wait_until};
+use sequences::Keeper;
 use serde_json::Value;
 
 const SHAPE: [&str; 4] = ["-m", "echo", "--shape", "INPUT0:16"];
@@ -507,4 +510,55 @@ fn a_sample_model_is_measured_with_random_images() {
     assert_eq!(number(level, "/totals/done"), 100);
     assert_eq!(number(level, "/server/inference_count"), 400);
     assert!(level["server"]["compute_infer_us"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn sequences_begin_and_end_and_have_one_request_under_way_each() {
+    let keeper = Keeper::start();
+    let flags = [
+        "-m",
+        "keeper",
+        "--verify-every",
+        "0",
+        "--request-count",
+        "120",
+    ];
+    let sequences = ["--sequence-length", "5", "--sequence-id-range", "10:14"];
+    let loads: [&[&str]; 2] = [
+        &["--concurrency-range", "3"],
+        &["--request-rate-range", "2000", "--num-of-sequences", "3"],
+    ];
+    for load in loads {
+        let flags = [&flags[..], &sequences, load].concat();
+        let (stdout, stderr, code) = command(&keeper.address, "http", &flags);
+        assert_eq!(code, 0, "{stdout}\n{stderr}");
+        let report: Value = serde_json::from_str(&stdout).expect("JSON");
+        assert_eq!(number(&report, "/levels/0/totals/sent"), 120);
+        assert_eq!(number(&report, "/levels/0/request_count"), 120);
+        let seen = keeper.take();
+        assert_eq!(seen.faults, Vec::<String>::new());
+        assert_eq!(seen.under_way, 0, "a sequence was not ended");
+        // 120 requests in sequences of 4 to 6, and what ended those that were open.
+        assert!((20..=33).contains(&seen.lengths.len()), "{seen:?}");
+        assert!(
+            seen.lengths.iter().all(|length| (1..=7).contains(length)),
+            "{seen:?}"
+        );
+        assert!(
+            (120..=123).contains(&seen.lengths.iter().sum::<usize>()),
+            "{seen:?}"
+        );
+    }
+    let flags = [&flags[..], &["--concurrency-range", "9"], &sequences].concat();
+    let (_, stderr, code) = command(&keeper.address, "http", &flags);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("has 4 numbers"), "{stderr}");
+    let (_repository, server) = echo_server(&[]);
+    let flags = [&SHAPE[..], &["--sequence-length", "5"]].concat();
+    let (_, stderr, code) = command(&server.http.to_string(), "http", &flags);
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("none of the models has sequence_batching"),
+        "{stderr}"
+    );
 }

@@ -19,6 +19,7 @@ mod key;
 mod log_flags;
 mod perf;
 mod perf_flags;
+mod perf_sequence_flags;
 mod perf_tls_flags;
 mod perf_values;
 mod placement_flags;

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     data_flags::DataFlags,
+    perf_sequence_flags::PerfSequenceFlags,
     perf_tls_flags::PerfTlsFlags,
     perf_values::{ModelFlag, header, parameter},
 };
@@ -62,6 +63,8 @@ pub(super) struct PerfFlags {
     data: DataFlags,
     #[command(flatten)]
     travel: TravelFlags,
+    #[command(flatten)]
+    sequences: PerfSequenceFlags,
     #[command(flatten)]
     tls: PerfTlsFlags,
     /// Print the results as JSON instead of a table.
@@ -243,6 +246,7 @@ impl PerfFlags {
             threads: self.load.max_threads,
             connections: self.load.connections,
             encryption: self.encryption()?,
+            sequences: self.sequences.settings()?,
             interrupt: Arc::default(),
         })
     }

@@ -8,7 +8,7 @@ use super::{
     control::{ModelStatistics, Statistics},
     data::{self, Data, Tensor},
     driver::InsideCalls,
-    model::{Model, TensorSpec},
+    model::{Model, TensorSpec, is_sequential},
 };
 use crate::{
     config::Config,
@@ -171,5 +171,6 @@ fn described(config: &ModelConfig, version: Option<u64>) -> Model {
         outputs: outputs.collect(),
         batched: config.max_batch_size > 0,
         decoupled: config.decoupled,
+        is_sequential: is_sequential(&config.proto),
     }
 }

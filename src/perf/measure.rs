@@ -72,6 +72,7 @@ impl Bench<'_> {
     /// # Errors
     /// If the server cannot be reached, or nothing was answered.
     pub(super) fn measure(&mut self, wanted: &Wanted) -> Result<Measured> {
+        self.check_sequences(wanted)?;
         let warmup = self.settings.measurement.warmup_request_count;
         if warmup > 0 {
             let closed = Wanted {
@@ -105,6 +106,24 @@ impl Bench<'_> {
             level,
             whole: outcome.whole,
         })
+    }
+
+    /// Every sequence that is under way needs a number of its own.
+    fn check_sequences(&self, wanted: &Wanted) -> Result<()> {
+        let Some(source) = &self.sequences else {
+            return Ok(());
+        };
+        let count = match wanted.pacing {
+            Pacing::Closed(concurrency) => concurrency,
+            Pacing::Open(_) => source.count(),
+        };
+        let count = count.max(self.threads) as u64;
+        ensure!(
+            count <= source.id_count(),
+            "--sequence-id-range has {} numbers, and {count} sequences are under way",
+            source.id_count()
+        );
+        Ok(())
     }
 
     /// Load until it is stable, or for as many windows as there may be.
@@ -205,6 +224,7 @@ impl Bench<'_> {
             pacing: wanted.pacing.clone(),
             requests: self.requests.clone(),
             popularity: self.popularity.clone(),
+            sequences: self.sequences.clone(),
             seed: self.settings.data.seed,
             verify_every: self.settings.measurement.verify_every,
             verifier: self.verifier(),

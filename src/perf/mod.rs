@@ -25,6 +25,7 @@ mod report;
 mod request;
 mod run;
 mod search;
+mod sequence;
 mod server;
 mod settings;
 mod shared;
@@ -46,6 +47,7 @@ pub use self::{
     report::{csv, html, json, table},
     request::{ParameterValue, RequestSettings, TensorFormat},
     run::{run, run_inside},
+    sequence::SequenceSettings,
     settings::{Load, Measurement, ModelChoice, Protocol, Settings, Slo, Target},
     shared::SharedMemory,
 };

@@ -1,6 +1,9 @@
 //! What is known of a model that is asked.
 
-use crate::tensor::{Datatype, Shape};
+use crate::{
+    proto::inference::{ModelConfig, model_config::SchedulingChoice},
+    tensor::{Datatype, Shape},
+};
 
 /// A model, as its server describes it.
 #[derive(Clone, Debug)]
@@ -14,6 +17,14 @@ pub(super) struct Model {
     pub(super) batched: bool,
     /// Whether a request may have any number of responses.
     pub(super) decoupled: bool,
+    /// Whether it keeps state between the requests of a sequence.
+    pub(super) is_sequential: bool,
+}
+
+/// Whether a configuration's model keeps state between the requests of a sequence.
+pub(super) fn is_sequential(config: &ModelConfig) -> bool {
+    let choice = config.scheduling_choice.as_ref();
+    matches!(choice, Some(SchedulingChoice::SequenceBatching(_)))
 }
 
 /// An input or an output.

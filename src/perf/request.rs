@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     data::{Sample, Tensor, json_elements},
     model::Model,
+    sequence::{ID_WIDTH, Marks, PLACEHOLDER, SWITCH_WIDTH},
     shared::{Placed, Placement},
     wire::Message,
 };
@@ -87,12 +88,21 @@ pub(super) fn http(
         })
         .collect();
     let mut document = json!({ "inputs": inputs, "outputs": outputs });
-    if !settings.parameters.is_empty() {
-        document["parameters"] = parameters_json(&settings.parameters);
+    let mut parameters = parameters_json(&settings.parameters);
+    if model.is_sequential {
+        let width = |width: usize| Value::from("0".repeat(width - 2));
+        parameters.insert("sequence_id".to_owned(), width(ID_WIDTH));
+        for switch in ["sequence_start", "sequence_end"] {
+            parameters.insert(switch.to_owned(), width(SWITCH_WIDTH));
+        }
+    }
+    if !parameters.is_empty() {
+        document["parameters"] = Value::Object(parameters);
     }
     let body = document.to_string();
     let more: usize = binary.iter().map(|data| data.len()).sum();
     let mut bytes = http_head(host, model, &settings.headers, body.len(), more).into_bytes();
+    let marks = model.is_sequential.then(|| json_marks(&body, bytes.len()));
     bytes.extend_from_slice(body.as_bytes());
     for data in binary {
         bytes.extend_from_slice(data);
@@ -100,6 +110,7 @@ pub(super) fn http(
     Ok(Message {
         bytes: bytes.into(),
         decoupled: false,
+        marks: marks.flatten(),
     })
 }
 
@@ -131,6 +142,19 @@ fn http_head(
     )
 }
 
+/// Where the parameters of a sequence are in a request's JSON, which begins at `offset`; they come last.
+fn json_marks(body: &str, offset: usize) -> Option<Marks> {
+    let value = |name: &str| {
+        let key = format!("\"{name}\":");
+        Some(body.rfind(&key)? + key.len() + offset)
+    };
+    Some(Marks::Json {
+        id: value("sequence_id")?,
+        first: value("sequence_start")?,
+        last: value("sequence_end")?,
+    })
+}
+
 fn placed_json(placed: &Placed) -> Value {
     json!({
         "shared_memory_region": placed.region,
@@ -139,7 +163,7 @@ fn placed_json(placed: &Placed) -> Value {
     })
 }
 
-fn parameters_json(parameters: &[(String, ParameterValue)]) -> Value {
+fn parameters_json(parameters: &[(String, ParameterValue)]) -> Map<String, Value> {
     let json = |value: &ParameterValue| match value {
         ParameterValue::Bool(value) => Value::from(*value),
         ParameterValue::Int(value) => Value::from(*value),
@@ -148,7 +172,7 @@ fn parameters_json(parameters: &[(String, ParameterValue)]) -> Value {
     let map = parameters
         .iter()
         .map(|(name, value)| (name.clone(), json(value)));
-    Value::Object(map.collect::<Map<_, _>>())
+    map.collect()
 }
 
 /// A gRPC message, its length in front.
@@ -186,8 +210,22 @@ pub(super) fn grpc(
         let choice = ParameterChoice::BoolParam(true);
         message.parameters.insert(name, parameter(choice));
     }
+    if model.is_sequential {
+        let number = ParameterChoice::Int64Param(PLACEHOLDER);
+        let parameters = &mut message.parameters;
+        parameters.insert("sequence_id".to_owned(), parameter(number));
+        for switch in ["sequence_start", "sequence_end"] {
+            let choice = ParameterChoice::BoolParam(true);
+            parameters.insert(switch.to_owned(), parameter(choice));
+        }
+    }
+    let bytes = framed(&message);
     Message {
-        bytes: framed(&message),
+        marks: model
+            .is_sequential
+            .then(|| Marks::of_protobuf(&bytes))
+            .flatten(),
+        bytes,
         decoupled: model.decoupled,
     }
 }

@@ -21,6 +21,7 @@ use super::{
     number::{Range, whole_count},
     request,
     search::Search,
+    sequence::SequenceSource,
     server::Server,
     settings::{Load, Protocol, Settings, Slo, Target},
     shared::{self, Placement, Region, SharedMemory},
@@ -48,6 +49,7 @@ pub(super) struct Bench<'a> {
     samples: Vec<Vec<Sample>>,
     pub(super) requests: Vec<Vec<Message>>,
     pub(super) popularity: Popularity,
+    pub(super) sequences: Option<Arc<SequenceSource>>,
     pub(super) threads: usize,
     pub(super) processes: Option<ServerProcesses>,
     regions: Vec<Region>,
@@ -90,6 +92,7 @@ impl<'a> Bench<'a> {
             models: Vec::new(),
             samples: Vec::new(),
             requests: Vec::new(),
+            sequences: None,
             popularity: Popularity::new(settings.models.iter().map(|model| model.weight)),
             threads: settings.threads.unwrap_or_else(default_threads).max(1),
             regions: Vec::new(),
@@ -101,6 +104,7 @@ impl<'a> Bench<'a> {
             let model = self.server.model(&choice.name, choice.version)?;
             self.add(model)?;
         }
+        self.sequences = SequenceSource::of(self.settings.sequences.as_ref(), &self.models)?;
         Ok(())
     }
 
@@ -113,6 +117,12 @@ impl<'a> Bench<'a> {
         {
             bail!(
                 "model {} is decoupled, and is asked with -i grpc --streaming",
+                model.name
+            );
+        }
+        if model.is_sequential && matches!(settings.target, Target::Inside(_)) {
+            bail!(
+                "model {} has sequences, and is asked over HTTP or gRPC",
                 model.name
             );
         }

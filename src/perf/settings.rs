@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     data::Data, encryption::Encryption, interrupt::Interrupt, load::Distribution, number::Range,
-    request::RequestSettings, shared::SharedMemory,
+    request::RequestSettings, sequence::SequenceSettings, shared::SharedMemory,
 };
 use crate::config::Config;
 
@@ -33,6 +33,9 @@ pub struct Settings {
     pub connections: Option<usize>,
     /// How the server's door is spoken to; none if it is not encrypted.
     pub encryption: Option<Encryption>,
+    /// How requests form sequences, for models that have some; as perf_analyzer forms them if there is
+    /// nothing here.
+    pub sequences: Option<SequenceSettings>,
     /// Ends the run before its time.
     pub interrupt: Arc<Interrupt>,
 }

@@ -232,6 +232,7 @@ mod tests {
             outputs: vec![spec],
             batched: true,
             decoupled: false,
+            is_sequential: false,
         };
         let expected = expected.map(|data| Tensor {
             name: "OUT".to_owned(),

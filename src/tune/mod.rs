@@ -2,7 +2,7 @@
 //! candidates, asks it under load in this process, and compares. Chooses, and can write what it chose
 //! into the model's configuration; serves nothing.
 //!
-//! What is tried ([`plan`]) and what wins ([`choose`]) are decided by pure functions.
+//! What is tried (`plan`) and what wins (`choose`) are decided by pure functions.
 
 mod agree;
 mod choose;

@@ -320,6 +320,7 @@ impl<'a> Bench<'a> {
             threads: None,
             connections: None,
             encryption: None,
+            sequences: None,
             interrupt: Arc::default(),
         };
         let mut report = run_inside(self.inside, &settings, &mut |_| ())?;

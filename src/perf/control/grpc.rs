@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use super::{Batching, Control, Described, ModelStatistics, ask};
 use crate::{
     perf::{
+        model::is_sequential,
         request::framed,
         wire::{Calls, GrpcWire, HeaderBlock, Message, Out},
     },
@@ -28,6 +29,7 @@ impl Control {
         let message = Message {
             bytes: framed(request),
             decoupled: false,
+            marks: None,
         };
         let kept = ask(&mut self.connect()?, &mut wire, out, &message)?;
         Answer::decode(&kept.body[..]).with_context(|| format!("{method}: not a message"))
@@ -67,8 +69,10 @@ impl Control {
         };
         let answer: pb::ModelConfigResponse = self.grpc("ModelConfig", &request)?;
         let config = answer.config.context("no configuration")?;
+        let sequential = is_sequential(&config);
         let policy = config.model_transaction_policy;
         Ok(Batching {
+            sequential,
             batched: config.max_batch_size > 0,
             decoupled: policy.is_some_and(|policy| policy.decoupled),
         })

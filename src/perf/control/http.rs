@@ -24,6 +24,7 @@ impl Control {
         let message = Message {
             bytes: request.into(),
             decoupled: false,
+            marks: None,
         };
         let mut socket = self.connect()?;
         let kept = ask(
@@ -59,6 +60,7 @@ impl Control {
         Ok(Batching {
             batched: most.context("no max_batch_size")? > 0,
             decoupled: policy["decoupled"].as_bool().unwrap_or(false),
+            sequential: document.get("sequence_batching").is_some(),
         })
     }
 

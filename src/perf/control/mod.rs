@@ -80,6 +80,7 @@ struct Described {
 struct Batching {
     batched: bool,
     decoupled: bool,
+    sequential: bool,
 }
 
 impl Control {
@@ -140,6 +141,7 @@ impl Control {
             batched: !inputs.is_empty()
                 && inputs.iter().all(|input| input.shape.first() == Some(&-1)),
             decoupled: false,
+            sequential: false,
         });
         let specs = |tensors: Vec<Described>| -> Result<Vec<TensorSpec>> {
             tensors
@@ -154,6 +156,7 @@ impl Control {
             outputs: specs(outputs)?,
             batched: batching.batched,
             decoupled: batching.decoupled,
+            is_sequential: batching.sequential,
         })
     }
 

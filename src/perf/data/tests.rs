@@ -18,6 +18,7 @@ fn model(inputs: Vec<TensorSpec>, batched: bool) -> Model {
         outputs: vec![spec("OUT", Datatype::Int32, &[2])],
         batched,
         decoupled: false,
+        is_sequential: false,
     }
 }
 

@@ -202,15 +202,15 @@ impl Worker {
             *over = true;
             return None;
         }
+        let chosen = self.chooser.next(orders)?;
         self.pacer.sent();
         self.recorder.sent(now.saturating_sub(due));
         self.totals.sent += 1;
-        let (model, sample, keep) = self.chooser.next(orders);
         Some(Flight {
             due,
-            model,
-            sample,
-            keep,
+            model: chosen.model,
+            sample: chosen.sample,
+            keep: chosen.keep,
         })
     }
 

@@ -8,6 +8,7 @@ mod inside;
 mod pacer;
 mod pool;
 mod recorder;
+mod slots;
 mod worker;
 
 use std::{
@@ -27,7 +28,10 @@ pub(super) use self::{
     recorder::{ModelSlice, Slice},
     worker::drive,
 };
-use super::{interrupt::Interrupt, load::Popularity, verify::Verifier, wire::Message};
+use super::{
+    interrupt::Interrupt, load::Popularity, sequence::SequenceSource, verify::Verifier,
+    wire::Message,
+};
 
 /// Nanoseconds for which threads may sleep without looking whether the run has been interrupted.
 const LOOK: u64 = 200_000_000;
@@ -44,6 +48,8 @@ pub(super) struct Orders {
     /// Requests of each model, one for each sample.
     pub(super) requests: Vec<Vec<Message>>,
     pub(super) popularity: Popularity,
+    /// If any of the models has sequences.
+    pub(super) sequences: Option<Arc<SequenceSource>>,
     pub(super) seed: u64,
     /// One answer of so many is read and checked.
     pub(super) verify_every: u64,

@@ -8,7 +8,7 @@ use std::{
 use super::{
     super::wire::{Answer, Out, Outcome, Ticket, Wire},
     LOOK, Orders, Place, Report, Totals,
-    chooser::Chooser,
+    chooser::{Chooser, Chosen},
     events::Readiness,
     pacer::{Due, Pacer},
     pool::{Link, Pool},
@@ -63,6 +63,10 @@ struct Flight {
     model: usize,
     sample: usize,
     connection: usize,
+    /// Of its sequence, if it is of one.
+    slot: Option<usize>,
+    /// Whether it is measured: what only ends a sequence is not.
+    counts: bool,
 }
 
 impl<'a, W: Wire, F: Fn(&mut Out) -> W> Worker<'a, W, F> {
@@ -101,6 +105,9 @@ impl<'a, W: Wire, F: Fn(&mut Out) -> W> Worker<'a, W, F> {
             self.recorder.turn(now);
             self.pool.mend(now);
             let over = !self.start_due(now);
+            if over {
+                self.end_sequences(now);
+            }
             self.flush(now);
             if over {
                 let give_up = *give_up.get_or_insert(Instant::now() + PATIENCE);
@@ -125,37 +132,67 @@ impl<'a, W: Wire, F: Fn(&mut Out) -> W> Worker<'a, W, F> {
             let Due::Now(due) = self.pacer.due(now, self.in_flight) else {
                 return true;
             };
+            if !self.chooser.has_next() {
+                return true;
+            }
             let Some(connection) = self.pool.room(now) else {
                 return true;
             };
             if !self.place.orders.take() {
                 return false;
             }
+            let Some(chosen) = self.chooser.next(&self.place.orders) else {
+                return true;
+            };
             self.pacer.sent();
             self.recorder.sent(now.saturating_sub(due));
-            self.start(due, connection);
+            self.totals.sent += 1;
+            self.start(due, connection, chosen, true);
         }
     }
 
-    fn start(&mut self, due: u64, connection: usize) {
-        let (model, sample, keep) = self.chooser.next(&self.place.orders);
+    /// Tells the server of the end of sequences that are open, once nothing else is sent.
+    fn end_sequences(&mut self, now: u64) {
+        while let Some(connection) = self.pool.room(now)
+            && let Some(chosen) = self.chooser.end_one(&self.place.orders)
+        {
+            self.start(now, connection, chosen, false);
+        }
+    }
+
+    fn start(&mut self, due: u64, connection: usize, chosen: Chosen, counts: bool) {
+        let Chosen {
+            model,
+            sample,
+            keep,
+            step,
+            slot,
+        } = chosen;
         let ticket = self.free.pop().unwrap_or_else(|| {
             self.flights.push(None);
             Ticket::try_from(self.flights.len() - 1).unwrap_or(Ticket::MAX)
         });
-        if let Some(slot) = self.flights.get_mut(ticket as usize) {
-            *slot = Some(Flight {
+        if let Some(flight) = self.flights.get_mut(ticket as usize) {
+            *flight = Some(Flight {
                 due,
                 model,
                 sample,
                 connection,
+                slot,
+                counts,
             });
         }
         self.in_flight += 1;
-        self.totals.sent += 1;
         let messages = self.place.orders.requests.get(model);
-        if let Some(message) = messages.and_then(|messages| messages.get(sample)) {
-            self.pool.send(connection, ticket, message, keep);
+        let Some(message) = messages.and_then(|messages| messages.get(sample)) else {
+            return;
+        };
+        match message.marks.zip(step) {
+            Some((marks, step)) => {
+                let marked = marks.mark(message, step);
+                self.pool.send(connection, ticket, &marked, keep);
+            }
+            None => self.pool.send(connection, ticket, message, keep),
         }
     }
 
@@ -177,7 +214,9 @@ impl<'a, W: Wire, F: Fn(&mut Out) -> W> Worker<'a, W, F> {
         if let Err(reason) = received {
             self.lose(ready.connection, &reason, now);
         }
-        self.start_due(now);
+        if !self.start_due(now) {
+            self.end_sequences(now);
+        }
         self.flush(now);
     }
 
@@ -196,10 +235,13 @@ impl<'a, W: Wire, F: Fn(&mut Out) -> W> Worker<'a, W, F> {
             }
             Outcome::Failed(reason) => Some(reason),
         };
+        let orders = &self.place.orders;
+        self.chooser
+            .answered(orders, flight.slot, failure.is_none());
         if let Some(reason) = failure {
             self.totals.fail(&reason);
             self.recorder.failed(flight.model);
-        } else {
+        } else if flight.counts {
             self.totals.done += 1;
             let latency = now.saturating_sub(flight.due);
             self.recorder.done(flight.model, latency);

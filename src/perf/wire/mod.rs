@@ -14,6 +14,8 @@ mod tests;
 
 use bytes::Bytes;
 
+use super::sequence::Marks;
+
 pub(super) use self::{
     hpack::HeaderBlock,
     http::HttpWire,
@@ -31,6 +33,8 @@ pub(super) struct Message {
     pub(super) bytes: Bytes,
     /// Whether any number of responses may come, the last of which says that it is.
     pub(super) decoupled: bool,
+    /// Where it says of which sequence it is, if it does.
+    pub(super) marks: Option<Marks>,
 }
 
 /// What came back for a request.

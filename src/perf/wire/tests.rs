@@ -5,6 +5,7 @@ fn message(bytes: impl Into<Bytes>) -> Message {
     Message {
         bytes: bytes.into(),
         decoupled: false,
+        marks: None,
     }
 }
 
