@@ -131,7 +131,7 @@ pub(super) struct Destinations {
 
 /// Which outputs of an answer are in shared memory instead of in the answer.
 #[derive(Debug, Default)]
-pub(super) struct StoredOutputs(Vec<(usize, Reference)>);
+pub(super) struct StoredOutputs(Vec<usize>);
 
 impl InferRequest {
     /// Reads the inputs that are in shared memory, and finds the memory that outputs go to.
@@ -229,24 +229,17 @@ impl Destinations {
                     ),
                 ));
             }
-            let reference = Reference {
-                byte_size: u64::try_from(byte_size).unwrap_or(u64::MAX),
-                ..span.reference().clone()
-            };
             Box::pin(write(span.clone(), output.tensor.data.clone())).await?;
-            stored.push((*index, reference));
+            stored.push(*index);
         }
         Ok(StoredOutputs(stored))
     }
 }
 
 impl StoredOutputs {
-    /// Where output `index` of the answer is, unless it is in the answer.
-    pub(super) fn of(&self, index: usize) -> Option<&Reference> {
-        self.0
-            .iter()
-            .find(|(stored, _)| *stored == index)
-            .map(|(_, reference)| reference)
+    /// Whether output `index` is there, and not in the answer.
+    pub(super) fn holds(&self, index: usize) -> bool {
+        self.0.contains(&index)
     }
 }
 

@@ -127,11 +127,6 @@ impl Span {
         self.byte_size
     }
 
-    /// As the client named it.
-    pub fn reference(&self) -> &Reference {
-        &self.reference
-    }
-
     /// Its bytes, as they are now.
     ///
     /// # Errors

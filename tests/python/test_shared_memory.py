@@ -193,20 +193,11 @@ class Inference(SharedMemoryTest):
             result = client.infer("addsub_fp32", **self.addsub(module))
             self.assert_sums(target, left, right)
             output = result.get_output("OUTPUT1")
+            # The C++ client takes parameters of an output to be a binary tensor's.
             if module is httpclient:
-                self.assertNotIn("data", output)
-                self.assertEqual(
-                    output["parameters"],
-                    {
-                        "shared_memory_region": "out",
-                        "shared_memory_byte_size": 64,
-                        "shared_memory_offset": 64,
-                    },
-                )
+                self.assertEqual(set(output), {"name", "datatype", "shape"})
             else:
-                parameters = output.parameters
-                self.assertEqual(parameters["shared_memory_region"].string_param, "out")
-                self.assertEqual(parameters["shared_memory_byte_size"].int64_param, 64)
+                self.assertEqual(dict(output.parameters), {})
                 self.assertEqual(list(result.get_response().raw_output_contents), [b"", b""])
 
         async def infer():
@@ -269,13 +260,9 @@ class Inference(SharedMemoryTest):
         for client, module in self.both():
             inputs = [self.shared_input(module, "INPUT0", (3,), "BYTES", "in", byte_size)]
             outputs = [self.shared_output(module, "OUTPUT0", "out", 2 * byte_size)]
-            result = client.infer("bytes_nobatch", inputs, outputs=outputs)
+            client.infer("bytes_nobatch", inputs, outputs=outputs)
             got = shm.get_contents_as_numpy(target, np.object_, [3])
             self.assertEqual(list(got), list(words))
-            output = result.get_output("OUTPUT0", as_json=True) if module is grpcclient else None
-            if output:
-                used = output["parameters"]["shared_memory_byte_size"]
-                self.assertEqual(used["int64_param"], str(byte_size))
 
     def test_strings_are_checked_like_all_others(self):
         source = self.region("in", 64)

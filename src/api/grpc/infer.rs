@@ -323,10 +323,10 @@ pub(super) fn write(
         raw_output_contents: Vec::with_capacity(count),
     };
     for (index, output) in response.outputs.into_iter().enumerate() {
-        let place = stored.of(index);
-        let bytes = match place {
-            Some(_) => Some(Bytes::new()),
-            None => output.tensor.data.to_host_bytes(),
+        let bytes = if stored.holds(index) {
+            Some(Bytes::new())
+        } else {
+            output.tensor.data.to_host_bytes()
         };
         let Some(bytes) = bytes else {
             return Err(Error::internal(
@@ -339,25 +339,10 @@ pub(super) fn write(
             name: String::from(&*output.name),
             datatype: output.tensor.datatype.name().to_owned(),
             shape: output.tensor.shape.to_vec(),
-            parameters: place.map(write_place).unwrap_or_default(),
             ..InferOutputTensor::default()
         });
     }
     Ok(message)
-}
-
-/// Where an output is that the answer does not carry.
-fn write_place(place: &Reference) -> WireParameters {
-    let number = |value: u64| Parameter::Int(i64::try_from(value).unwrap_or(i64::MAX));
-    let mut parameters = vec![
-        (PlaceKey::Region, Parameter::String(place.region.clone())),
-        (PlaceKey::ByteSize, number(place.byte_size)),
-    ];
-    if place.offset > 0 {
-        parameters.push((PlaceKey::Offset, number(place.offset)));
-    }
-    let named = |(key, value): (PlaceKey, _)| (key.name().to_owned(), value);
-    write_parameters(parameters.into_iter().map(named).collect())
 }
 
 fn write_parameters(parameters: Parameters) -> WireParameters {

@@ -9,7 +9,6 @@ use crate::{
     api::{OutputFormats, body::answer_within, shared_memory::StoredOutputs},
     error::{Error, Result},
     inference::{Output, Parameter, Parameters, Response},
-    shared_memory::Reference,
     tensor::{BytesTensor, Datatype, Tensor},
 };
 
@@ -77,9 +76,9 @@ pub(super) fn write(
             written.json.push(b',');
         }
         written.push_heading(output);
-        match stored.of(index) {
-            Some(place) => push_place(&mut written.json, place),
-            None => written.push_data(output, formats.is_binary(index))?,
+        // Triton's clients take parameters to be a binary tensor's: one in shared memory has none.
+        if !stored.holds(index) {
+            written.push_data(output, formats.is_binary(index))?;
         }
         written.json.push(b'}');
     }
@@ -122,19 +121,6 @@ impl Written {
         }
         Ok(())
     }
-}
-
-/// Where an output is that the answer does not carry.
-fn push_place(out: &mut Vec<u8>, place: &Reference) {
-    out.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
-    push_string(out, &place.region);
-    out.extend_from_slice(b",\"shared_memory_byte_size\":");
-    push_integer(out, place.byte_size);
-    if place.offset > 0 {
-        out.extend_from_slice(b",\"shared_memory_offset\":");
-        push_integer(out, place.offset);
-    }
-    out.push(b'}');
 }
 
 /// Appends a tensor's elements as a list, to at most `limit` bytes and few more in all.
