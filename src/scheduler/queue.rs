@@ -37,7 +37,7 @@ pub(super) struct Queue {
 
 #[derive(Debug)]
 struct Level {
-    /// `None` if the model sets no policy: then a request's own timeout counts.
+    /// `None` if the model sets no policy: then nothing expires.
     policy: Option<QueuePolicy>,
     active: VecDeque<Entry>,
     /// Expired under `DELAY`: served after all that have not.
@@ -249,12 +249,10 @@ impl Level {
     }
 
     /// How long a request that asks for `asked` may wait. Triton's rule: its own timeout only ever
-    /// shortens the policy's, and only where the policy allows it. Where the model sets no policy
-    /// at all a request's timeout is simply honoured.
+    /// shortens the policy's, and only where the policy allows it. Many clients give one that is not
+    /// meant in microseconds, and never notice, for nobody reads it.
     fn timeout(&self, asked: Option<Duration>) -> Option<Duration> {
-        let Some(policy) = &self.policy else {
-            return asked;
-        };
+        let policy = self.policy.as_ref()?;
         let default = policy.default_timeout?;
         match asked {
             Some(asked) if policy.allow_timeout_override => Some(asked.min(default)),

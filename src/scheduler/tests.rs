@@ -336,7 +336,7 @@ fn a_timeout_rejects_or_delays_as_the_policy_says() {
 fn a_requests_own_timeout_counts_only_as_the_policy_allows() {
     // (policy: default, override allowed) and asked → whether 20 ms in the queue are too long
     let cases = [
-        (None, Some(10), true),
+        (None, Some(10), false),
         (None, None, false),
         (Some((None, true)), Some(10), false),
         (Some((Some(50), true)), Some(10), true),
@@ -423,11 +423,26 @@ fn scheduler(config: &Config, policy: QueuePolicy) -> Arc<Scheduler> {
     )
 }
 
+/// Requests may ask for less than this.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Each request says how long it waits.
+fn own_timeouts_honoured() -> Scheduling {
+    levels(
+        0,
+        QueuePolicy {
+            default_timeout: Some(LONGEST),
+            allow_timeout_override: true,
+            ..QueuePolicy::default()
+        },
+    )
+}
+
 /// A scheduler that honours what each request says.
 pub(super) fn own_timeouts(timer: &Timer) -> Arc<Scheduler> {
     Scheduler::new(
         &Config::default(),
-        &model(Scheduling::Default),
+        &model(own_timeouts_honoured()),
         Arc::new(Statistics::default()),
         timer,
     )
@@ -642,7 +657,7 @@ fn the_agenda_gives_out_what_is_due_earliest_first_and_once_for_each() {
 
 #[test]
 fn the_queue_asks_to_be_woken_only_for_what_expires_earlier() {
-    let mut queue = Queue::new(&Config::default(), &Scheduling::Default);
+    let mut queue = Queue::new(&Config::default(), &own_timeouts_honoured());
     let start = Instant::now();
     let mut receivers = Vec::new();
     let mut push = |queue: &mut Queue, timeout: Option<Duration>| {
@@ -651,7 +666,7 @@ fn the_queue_asks_to_be_woken_only_for_what_expires_earlier() {
         receivers.push(receiver);
         queue.push(request).map_err(|_| ()).unwrap()
     };
-    assert_eq!(push(&mut queue, None), None);
+    assert_eq!(push(&mut queue, None), Some(start + LONGEST));
     assert_eq!(push(&mut queue, Some(50 * MS)), Some(start + 50 * MS));
     assert_eq!(push(&mut queue, Some(60 * MS)), None);
     assert_eq!(push(&mut queue, Some(20 * MS)), Some(start + 20 * MS));
@@ -661,7 +676,7 @@ fn the_queue_asks_to_be_woken_only_for_what_expires_earlier() {
     assert_eq!(queue.next_wake(start + 20 * MS), Some(start + 50 * MS));
     assert_eq!(push(&mut queue, Some(55 * MS)), None);
     assert_eq!(sweep(&mut queue, start + 60 * MS).len(), 3);
-    assert_eq!(queue.next_wake(start + 60 * MS), None);
+    assert_eq!(queue.next_wake(start + 60 * MS), Some(start + LONGEST));
     assert_eq!(queue.len(), 1);
 }
 
@@ -756,7 +771,7 @@ fn an_expired_request_waits_for_the_answers_before_it_if_answers_keep_their_orde
 
 #[test]
 fn what_stays_keeps_its_order_wherever_something_expires() {
-    let mut queue = Queue::new(&Config::default(), &Scheduling::Default);
+    let mut queue = Queue::new(&Config::default(), &own_timeouts_honoured());
     let start = Instant::now();
     let mut receivers = Vec::new();
     for (id, timeout) in [5, 50, 5, 5, 60, 70, 5, 80].into_iter().enumerate() {

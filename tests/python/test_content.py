@@ -134,6 +134,14 @@ class IdsAndParameters(ConformanceTest):
             )
             self.assertEqual(result.as_numpy("OUTPUT0").shape, (1, 3))
 
+    def test_a_timeout_that_the_model_has_no_policy_for_is_ignored(self):
+        # Clients that mean seconds give one of a few microseconds.
+        array = np.ones((1, 3), np.float32)
+        for client, make in [(self.http, http_input), (self.grpc, grpc_input)]:
+            for _ in range(20):
+                result = client.infer("complete", [make("INPUT0", array)], timeout=1)
+                self.assert_same(result.as_numpy("OUTPUT0"), -array)
+
     def test_reserved_parameters_are_refused(self):
         for name in ["triton_x", "triton_enable_empty_final_response"]:
             body = {
