@@ -32,10 +32,16 @@ class Health(ConformanceTest):
             self.assertFalse(client.is_model_ready("nowhere"))
             self.assertFalse(client.is_model_ready("addsub_fp32", "9"))
 
-    def test_health_answers_have_no_body(self):
-        for path in ["live", "ready"]:
-            status, _, body = http_call("GET", f"/v2/health/{path}")
-            self.assertEqual((status, body), (200, b""))
+    def test_health_answers_have_the_bodies_of_the_open_inference_protocol(self):
+        # Triton sends none; KServe's client reads them.
+        for path, expected in [
+            ("health/live", {"live": True}),
+            ("health/ready", {"ready": True}),
+            ("models/addsub_fp32/ready", {"name": "addsub_fp32", "ready": True}),
+            ("models/addsub_fp32/versions/1/ready", {"name": "addsub_fp32", "ready": True}),
+        ]:
+            status, _, body = http_call("GET", f"/v2/{path}")
+            self.assertEqual((status, json.loads(body)), (200, expected))
 
     def test_the_standard_grpc_health_service_says_serving(self):
         with grpc.insecure_channel(GRPC) as channel:

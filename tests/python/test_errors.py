@@ -263,7 +263,10 @@ class OverHttp(ConformanceTest):
             ("GET", "/v2/models/addsub_fp32/versions/1/nothing", 404),
         ]:
             with self.subTest(method=method, path=path):
-                self.assertEqual(http_call(method, path)[0], want)
+                status, headers, _ = http_call(method, path)
+                self.assertEqual(status, want)
+                self.assertEqual("Allow" in headers, want == 405)
+        self.assertEqual(http_call("PUT", "/v2/logging")[1]["Allow"], "GET, POST")
         # Triton finds no route, for a version is a number.
         self.assertIn(http_call("GET", "/v2/models/addsub_fp32/versions/x")[0], [400, 404])
 

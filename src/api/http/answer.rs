@@ -11,7 +11,8 @@ use hyper::{
     Response, StatusCode,
     body::{Body, Frame, SizeHint},
     header::{
-        ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+        ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+        WWW_AUTHENTICATE,
     },
 };
 
@@ -123,6 +124,14 @@ pub(super) fn fault(status: StatusCode, message: &str) -> Response<Chunks> {
     text.push(b'}');
     let mut response = json(text);
     *response.status_mut() = status;
+    response
+}
+
+/// The answer to a method that a path does not know; `allowed` are those that it knows.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Chunks> {
+    let mut response = fault(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(ALLOW, allowed);
     response
 }
 

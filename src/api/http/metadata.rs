@@ -13,25 +13,31 @@ use crate::{
     proto::inference::{self as pb, model_metadata_response::TensorMetadata},
 };
 
-/// Answers while the process can: 200, and 503 while it is exiting.
+/// Answers while the process can: 200, and 503 while it is exiting. The bodies of this and the next two are
+/// the Open Inference Protocol's; Triton sends none, and KServe's client cannot do without.
 pub(super) fn live(api: &Admitted<'_>) -> Result<Response<Chunks>> {
     api.refuse_when_exiting()?;
-    Ok(answer::empty(StatusCode::OK))
+    Ok(document(&json!({"live": true})))
 }
 
 /// 200 if the server is ready, 400 if it is not.
 pub(super) fn ready(api: &Admitted<'_>) -> Result<Response<Chunks>> {
-    Ok(answer::empty(if api.ready()? {
-        StatusCode::OK
-    } else {
-        StatusCode::BAD_REQUEST
-    }))
+    let is_ready = api.ready()?;
+    let mut response = document(&json!({"ready": is_ready}));
+    if !is_ready {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    Ok(response)
 }
 
 /// 200 if the model is ready, otherwise the error of looking it up.
-pub(super) fn model_ready(api: &Admitted<'_>, version: Option<u64>) -> Result<Response<Chunks>> {
+pub(super) fn model_ready(
+    api: &Admitted<'_>,
+    name: &str,
+    version: Option<u64>,
+) -> Result<Response<Chunks>> {
     api.model_ready(version)?;
-    Ok(answer::empty(StatusCode::OK))
+    Ok(document(&json!({"name": name, "ready": true})))
 }
 
 /// The server's name, version and extensions.

@@ -133,12 +133,12 @@ async fn dispatch(
     body: &mut Incoming,
 ) -> Result<Response<Reply>> {
     caller.identify(&parts.headers)?;
-    let fault = |status, message| Ok(answer::fault(status, message).map(Reply::Whole));
     let Some(route) = Route::new(parts.uri.path())? else {
-        return fault(StatusCode::NOT_FOUND, "Not Found");
+        return Ok(answer::fault(StatusCode::NOT_FOUND, "Not Found").map(Reply::Whole));
     };
     if !route.allows(&parts.method) {
-        return fault(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        let refusal = answer::method_not_allowed(route.methods());
+        return Ok(refusal.map(Reply::Whole));
     }
     let api = caller.admit(route.verb(), route.model())?;
     if let Route::Model {
@@ -172,7 +172,7 @@ async fn answer_whole(
                 let whole = generate::whole(caller, admitted, version, &parts.headers, body);
                 Box::pin(whole).await
             }
-            Aspect::Ready => metadata::model_ready(api, version),
+            Aspect::Ready => metadata::model_ready(api, route.model(), version),
             Aspect::Metadata => metadata::model(api, version),
             Aspect::Config => metadata::config(api, version),
             Aspect::Statistics => metadata::statistics(api, version),

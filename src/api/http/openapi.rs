@@ -85,8 +85,8 @@ const PLAIN: [Operation; 31] = [
     get("/readyz", Verb::Health, "Whether the server should get requests", Json("Probe")),
     get("/v2", Verb::Metadata, "Name, version and extensions of the server", Json("ServerMetadata")),
     get("/v2/openapi.json", Verb::Metadata, "This document", Json("Any")),
-    get("/v2/health/live", Verb::Health, "Whether the server lives", Nothing),
-    get("/v2/health/ready", Verb::Health, "Whether the server is ready", Nothing),
+    get("/v2/health/live", Verb::Health, "Whether the server lives", Json("Live")),
+    get("/v2/health/ready", Verb::Health, "Whether the server is ready", Json("Ready")),
     get("/v2/models/stats", Verb::Statistics, "What all models have done", Json("Statistics")),
     post("/v2/repository/index", Verb::Index, "Models and their states", "IndexRequest", Json("Index")),
     post("/v2/repository/models/{model}/load", Verb::Load, "Load or reload a model", "LoadRequest", Nothing),
@@ -117,7 +117,7 @@ const PLAIN: [Operation; 31] = [
 #[rustfmt::skip]
 const OF_MODEL: [Operation; 7] = [
     get("", Verb::Metadata, "Versions, inputs and outputs", Json("ModelMetadata")),
-    get("/ready", Verb::Health, "Whether it is ready", Nothing),
+    get("/ready", Verb::Health, "Whether it is ready", Json("ModelReady")),
     get("/config", Verb::Config, "The complete configuration", Json("Any")),
     get("/stats", Verb::Statistics, "What it has done", Json("Statistics")),
     post("/infer", Verb::Infer, "Run it on tensors", "InferRequest", Tensors("InferResponse")),

@@ -149,27 +149,31 @@ impl<'a> Route<'a> {
 
     /// Whether `method` is one that the route answers to.
     pub(super) fn allows(&self, method: &Method) -> bool {
+        let mut methods = self.methods().split(", ");
+        methods.any(|allowed| allowed == method.as_str())
+    }
+
+    /// The methods that the route answers to, as the header field `Allow` lists them.
+    pub(super) fn methods(&self) -> &'static str {
+        const GET: &str = "GET";
+        const POST: &str = "POST";
         match self {
             Self::Probe(_)
             | Self::Description
             | Self::ServerMetadata
             | Self::Live
             | Self::Ready
-            | Self::AllStatistics => method == Method::GET,
+            | Self::AllStatistics => GET,
             Self::Model { aspect, .. } => match aspect {
-                Aspect::Infer | Aspect::Generate | Aspect::GenerateStream => method == Method::POST,
-                Aspect::Metadata | Aspect::Ready | Aspect::Config | Aspect::Statistics => {
-                    method == Method::GET
-                }
+                Aspect::Infer | Aspect::Generate | Aspect::GenerateStream => POST,
+                Aspect::Metadata | Aspect::Ready | Aspect::Config | Aspect::Statistics => GET,
             },
-            Self::Index | Self::Load(_) | Self::Unload(_) | Self::NamedRepository => {
-                method == Method::POST
-            }
+            Self::Index | Self::Load(_) | Self::Unload(_) | Self::NamedRepository => POST,
             Self::Region { verb, .. } => match verb {
-                RegionVerb::Status => method == Method::GET,
-                RegionVerb::Register | RegionVerb::Unregister => method == Method::POST,
+                RegionVerb::Status => GET,
+                RegionVerb::Register | RegionVerb::Unregister => POST,
             },
-            Self::Trace(_) | Self::Logging => method == Method::GET || method == Method::POST,
+            Self::Trace(_) | Self::Logging => "GET, POST",
         }
     }
 }
