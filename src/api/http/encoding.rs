@@ -24,8 +24,10 @@ use crate::{
 /// `Unimplemented` for other encodings than gzip and deflate, and for more than one.
 pub(super) fn of_request(headers: &HeaderMap) -> Result<Option<Encoding>> {
     let mut values = headers.get_all(CONTENT_ENCODING).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
+    let value = match values.next() {
+        Some(value) if !value.is_empty() => value,
+        // As Triton does: some proxies leave the field and take its value.
+        _ => return Ok(None),
     };
     let name = value.to_str().unwrap_or_default().trim();
     if values.next().is_some() || name.contains(',') {
@@ -145,11 +147,11 @@ mod tests {
         let read = |values: &[&str]| of_request(&headers(CONTENT_ENCODING, values));
         assert_eq!(read(&[]).unwrap(), None);
         assert_eq!(read(&["identity"]).unwrap(), None);
+        assert_eq!(read(&[""]).unwrap(), None);
         assert_eq!(read(&["gzip"]).unwrap(), Some(Encoding::Gzip));
         assert_eq!(read(&[" Deflate "]).unwrap(), Some(Encoding::Deflate));
         for bad in [
             &["br"][..],
-            &[""],
             &["gzip, deflate"],
             &["gzip", "gzip"],
             &["gzip,"],

@@ -200,10 +200,12 @@ impl Body for Events {
 
 fn refuse_encodings(headers: &HeaderMap) -> Result<()> {
     match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if encoding != "identity" => Err(Error::invalid_argument(
-            "content_encoding",
-            "Unsupported content-encoding, only 'identity' is supported.",
-        )),
+        Some(encoding) if !encoding.is_empty() && encoding != "identity" => {
+            Err(Error::invalid_argument(
+                "content_encoding",
+                "Unsupported content-encoding, only 'identity' is supported.",
+            ))
+        }
         _ => Ok(()),
     }
 }
