@@ -178,12 +178,17 @@ def onnx_shapes(repository):
         [info("TRANSPOSED", "FP32", ["b", "a"]), info("SHAPE", "INT64", [2])],
     )
 
-    # No dimensions at all; the configuration is left to the server.
+    # No dimensions at all, which one output shows; the configuration is left to the server.
     repository.onnx(
         "scalar",
-        [helper.make_node("Add", ["INPUT0", "INPUT0"], ["OUTPUT0"])],
-        [info("INPUT0", "FP32", [])],
-        [info("OUTPUT0", "FP32", [])],
+        [
+            helper.make_node("Add", ["INPUT0", "INPUT0"], ["OUTPUT0"]),
+            helper.make_node("Unsqueeze", ["INPUT0", "AXES"], ["OUTPUT1"]),
+            helper.make_node("ReduceSum", ["INPUT1"], ["OUTPUT2"], keepdims=0),
+        ],
+        [info("INPUT0", "FP32", []), info("INPUT1", "FP32", ["n"])],
+        [info("OUTPUT0", "FP32", []), info("OUTPUT1", "FP32", [1]), info("OUTPUT2", "FP32", [])],
+        initializers=[helper.make_tensor("AXES", TensorProto.INT64, [1], [0])],
     )
 
     # A batchable model without a configuration.

@@ -87,8 +87,12 @@ class Encodings(ConformanceTest):
             self.check("variable", inputs, onnx_run("variable", inputs))
 
     def test_scalars_travel_as_one_element(self):
-        array = np.array([1.25], np.float32)
-        self.check("scalar", {"INPUT0": array}, {"OUTPUT0": array * 2})
+        array, others = np.array([1.25], np.float32), np.array([1, 2, 4], np.float32)
+        self.check(
+            "scalar",
+            {"INPUT0": array, "INPUT1": others},
+            {"OUTPUT0": array * 2, "OUTPUT1": array, "OUTPUT2": np.array([7], np.float32)},
+        )
 
     def test_a_model_without_configuration_computes(self):
         inputs = {"INPUT0": random_tensor(self.random, "FP32", (4, 3))}

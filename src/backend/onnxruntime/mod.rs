@@ -187,8 +187,9 @@ impl Backend for OnnxRuntime {
         let session = builder
             .commit_from_file(model_file(spec.file))
             .map_err(|error| invalid(spec.file, &error))?;
-        agree::check(config, &signature(&session)?)?;
-        let executor = OnnxExecutor::new(session, run_options, config)?;
+        let signature = signature(&session)?;
+        agree::check(config, &signature)?;
+        let executor = OnnxExecutor::new(session, &signature, run_options, config)?;
         Ok(Box::new(executor))
     }
 }

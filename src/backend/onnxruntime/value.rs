@@ -85,14 +85,19 @@ pub(super) struct InputValue<'a> {
 }
 
 impl<'a> InputValue<'a> {
-    pub(super) fn new(memory: &HostMemory, tensor: &'a Tensor) -> Result<Self, BackendError> {
+    /// Lends the elements of `tensor` as a tensor of `shape`.
+    pub(super) fn new(
+        memory: &HostMemory,
+        tensor: &'a Tensor,
+        shape: &Shape,
+    ) -> Result<Self, BackendError> {
         let bytes = tensor
             .data
             .host()
             .ok_or_else(|| BackendError::Failed("an input is not in host memory".to_owned()))?;
         match tensor.datatype {
-            Datatype::Bytes => Self::strings(bytes, &tensor.shape),
-            datatype => Self::numbers(memory, bytes, datatype, &tensor.shape),
+            Datatype::Bytes => Self::strings(bytes, shape),
+            datatype => Self::numbers(memory, bytes, datatype, shape),
         }
     }
 
