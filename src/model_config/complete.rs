@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{
     ConfigError, Environment, agree,
     tensors::data_type_of,
-    validate::{check_filenames, is_ensemble},
+    validate::{check_filenames, is_ensemble, unsupported},
 };
 use crate::{
     proto::inference::{self as pb, model_config::SchedulingChoice},
@@ -103,8 +103,8 @@ pub(super) fn is_pair(platform: &str, backend: &str) -> bool {
 /// other or from what lies in `version_folder`.
 ///
 /// # Errors
-/// [`ConfigError::Invalid`] if the name is not the folder's, a file name leads out of the folder,
-/// or nothing tells which backend to use.
+/// [`ConfigError::Invalid`] if the name is not the folder's, a file name leads out of the folder, it is
+/// an ensemble, or nothing tells which backend to use.
 pub fn complete_from_files(
     config: &mut pb::ModelConfig,
     model_name: &str,
@@ -120,8 +120,9 @@ pub fn complete_from_files(
         )));
     }
     check_filenames(config)?;
+    // It has no backend, and no file that would tell of one.
     if config.platform == "ensemble" || is_ensemble(config) {
-        return Ok(());
+        return Err(unsupported("ensemble_scheduling"));
     }
     if config.backend.is_empty() {
         infer_backend(config, version_folder)?;

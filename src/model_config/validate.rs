@@ -19,6 +19,7 @@ pub(super) fn normalise(
 ) -> Result<ModelConfig, ConfigError> {
     check_identity(&proto)?;
     check_supported(&proto)?;
+    check_cache(&proto)?;
     check_filenames(&proto)?;
     let version_policy = version_policy(&proto)?;
     let max_batch_size = usize::try_from(proto.max_batch_size).map_err(|_| {
@@ -143,10 +144,6 @@ fn check_supported(proto: &pb::ModelConfig) -> Result<(), ConfigError> {
         .model_operations
         .as_ref()
         .is_some_and(|operations| !operations.op_library_filename.is_empty());
-    let cached = proto
-        .response_cache
-        .as_ref()
-        .is_some_and(|cache| cache.enable);
     let fields = [
         (sequences, "sequence_batching"),
         (is_ensemble(proto), "ensemble_scheduling"),
@@ -154,14 +151,31 @@ fn check_supported(proto: &pb::ModelConfig) -> Result<(), ConfigError> {
         (!proto.batch_output.is_empty(), "batch_output"),
         (agents, "model_repository_agents"),
         (operations, "model_operations"),
-        (cached, "response_cache.enable"),
     ];
     match fields.into_iter().find(|&(used, _)| used) {
         None => Ok(()),
-        Some((_, field)) => Err(ConfigError::Invalid(format!(
-            "'{field}' is not supported by this version of Despina"
-        ))),
+        Some((_, field)) => Err(unsupported(field)),
     }
+}
+
+/// What a model needs is not there.
+pub(super) fn unsupported(field: &str) -> ConfigError {
+    ConfigError::Invalid(format!(
+        "'{field}' is not supported by this version of Despina"
+    ))
+}
+
+/// Triton's rule, though nothing is cached yet: such a model would be refused there.
+fn check_cache(proto: &pb::ModelConfig) -> Result<(), ConfigError> {
+    let cache = proto.response_cache.as_ref();
+    if is_decoupled(proto) && cache.is_some_and(|cache| cache.enable) {
+        return Err(ConfigError::Invalid(format!(
+            "Response Cache does not currently support model {} with 'decoupled' transaction policy. \
+             Please disable the response cache.",
+            proto.name
+        )));
+    }
+    Ok(())
 }
 
 fn fill_version_policy(proto: &mut pb::ModelConfig) {

@@ -348,3 +348,17 @@ fn says_which_tensor_cannot_be_batched() {
         );
     }
 }
+
+#[test]
+fn an_ensemble_is_refused_by_name_and_not_for_want_of_a_backend() {
+    for config in [
+        "platform: 'ensemble' ensemble_scheduling {}",
+        "platform: 'ensemble'",
+        "ensemble_scheduling {}",
+    ] {
+        assert_eq!(
+            from_files(config, "m", &[]).unwrap_err(),
+            "'ensemble_scheduling' is not supported by this version of Despina"
+        );
+    }
+}

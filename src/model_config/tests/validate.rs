@@ -236,6 +236,14 @@ fn names_and_backends_are_told_apart() {
 }
 
 #[test]
+fn a_response_cache_is_no_reason_not_to_serve_a_model_that_triton_serves() {
+    assert!(normalise("response_cache { enable: true }").is_ok());
+    let decoupled = "response_cache { enable: true } model_transaction_policy { decoupled: true }";
+    let error = normalise(decoupled).unwrap_err();
+    assert!(error.starts_with("Response Cache does not currently support model"));
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     let cases = [
         ("sequence_batching {}", "sequence_batching"),
@@ -250,7 +258,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
             "model_operations { op_library_filename: 'a.so' }",
             "model_operations",
         ),
-        ("response_cache { enable: true }", "response_cache.enable"),
     ];
     for (extra, field) in cases {
         assert_eq!(
