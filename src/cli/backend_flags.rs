@@ -57,6 +57,33 @@ impl BackendFlags {
         }
         Ok(())
     }
+
+    /// One line for each setting of a backend that is not there.
+    pub(super) fn notices(&self) -> impl Iterator<Item = String> {
+        self.backend_config.iter().filter_map(|setting| {
+            let backend = absent_backend(setting)?;
+            Some(format!(
+                "--backend-config {setting} has no effect: there is no backend '{backend}'"
+            ))
+        })
+    }
+}
+
+/// Backends of Triton's that are not there; what they are told may be anything.
+const ABSENT: [&str; 8] = [
+    "dali",
+    "fil",
+    "openvino",
+    "python",
+    "pytorch",
+    "tensorflow",
+    "tensorrtllm",
+    "vllm",
+];
+
+fn absent_backend(setting: &str) -> Option<&str> {
+    let (backend, _) = setting.split_once(',')?;
+    ABSENT.contains(&backend).then_some(backend)
 }
 
 /// Triton's `--backend-config`: `[<backend>,]<key>=<value>`.
@@ -79,10 +106,13 @@ fn apply_setting(config: &mut Config, setting: &str) -> Result<()> {
             let allowed = boolean(value).map_err(|error| wrong(&error))?;
             config.tensorrt.version_compatible = allowed;
         }
+        // All models share one pool of threads whatever this says.
+        ("onnxruntime", "enable-global-threadpool") => {}
         // Triton's folders for backend libraries and GPU bounds say nothing to this server. Inputs come to
         // the device in one piece, and instances have threads of their own, whatever these say.
         (_, "backend-directory" | "min-compute-capability")
         | ("tensorrt", "coalesce-request-input" | "execution-policy") => {}
+        _ if absent_backend(setting).is_some() => {}
         _ => bail!(
             "--backend-config {setting}: unknown setting; default-max-batch-size=N, tensorrt,plugins=FILE;FILE \
              and tensorrt,version-compatible=BOOL are known"

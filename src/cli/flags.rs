@@ -1,6 +1,6 @@
 //! The flags of `despina serve`, and how they are laid over the configuration.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::Result;
 use clap::{ArgAction, Args};
@@ -11,6 +11,7 @@ use super::{
     log_flags::LogFlags,
     placement_flags::PlacementFlags,
     tls_flags::TlsFlags,
+    triton_flags::TritonFlags,
 };
 use crate::{
     api::ReadyModels,
@@ -54,6 +55,9 @@ pub(super) struct ServeFlags {
     /// Take model configurations as they are; fill nothing in from the model.
     #[arg(long, action = ArgAction::SetTrue)]
     disable_auto_complete_config: bool,
+    /// Triton's older name for the same.
+    #[arg(long, value_name = "BOOL", value_parser = boolean, hide = true)]
+    strict_model_config: Option<bool>,
     /// Server name in the metadata.
     #[arg(long, env = "DESPINA_ID")]
     id: Option<String>,
@@ -175,6 +179,8 @@ pub(super) struct ServeFlags {
     doors: DoorFlags,
     #[command(flatten)]
     log: LogFlags,
+    #[command(flatten)]
+    triton: TritonFlags,
 
     /// End with exit code 1 if a model fails to load at start.
     #[arg(long, value_name = "BOOL", value_parser = boolean, help_heading = "Life")]
@@ -211,8 +217,9 @@ impl ServeFlags {
     /// Lays the flags over `config`.
     ///
     /// # Errors
-    /// If a backend's or a trace setting is not known.
+    /// If a backend's or a trace setting is not known, or a flag of Triton asks for what is not there.
     pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
+        self.triton.check()?;
         self.apply_repository(config);
         self.apply_doors(config);
         self.placement.apply(&mut config.placement)?;
@@ -242,6 +249,10 @@ impl ServeFlags {
         self.apply_gpu_metrics(config);
         let unread_responses = &mut config.limits.unread_responses;
         set(unread_responses, self.grpc_max_response_pool_size);
+        set(
+            &mut config.models.auto_complete,
+            self.strict_model_config.map(|strict| !strict),
+        );
         config.models.auto_complete &= !self.disable_auto_complete_config;
         self.backends.apply(config)?;
         self.log.apply(config)?;
@@ -254,6 +265,11 @@ impl ServeFlags {
             config.queue.delay_until_requests = count;
         }
         Ok(())
+    }
+
+    /// What is worth a line in the log about flags that have no effect.
+    pub(super) fn notices(&self) -> impl Iterator<Item = String> {
+        self.triton.notices().chain(self.backends.notices())
     }
 
     fn apply_readiness(&self, config: &mut Config) {
@@ -276,7 +292,11 @@ impl ServeFlags {
     fn apply_repository(&self, config: &mut Config) {
         let repository = &mut config.repository;
         if !self.model_repository.is_empty() {
-            repository.repositories.clone_from(&self.model_repository);
+            let mut seen = BTreeSet::new();
+            let given = self.model_repository.iter();
+            // Triton takes one that is given twice for one, too.
+            let unique = given.filter(|folder| seen.insert(folder.as_path()));
+            repository.repositories = unique.cloned().collect();
         }
         if !self.load_model.is_empty() {
             repository.load_models.clone_from(&self.load_model);
@@ -336,11 +356,11 @@ pub(super) fn set<T>(target: &mut T, value: Option<T>) {
     }
 }
 
-/// Triton writes booleans in all these ways.
+/// Triton takes booleans in all these ways.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "true" | "True" | "1" | "on" => Ok(true),
-        "false" | "False" | "0" | "off" => Ok(false),
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" => Ok(true),
+        "false" | "0" | "off" => Ok(false),
         _ => Err("expected true or false".to_owned()),
     }
 }

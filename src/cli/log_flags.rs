@@ -31,7 +31,7 @@ pub(super) struct LogFlags {
     )]
     log_format: Option<Format>,
     /// Triton's verbosity: 1 is one line per request, more is everything.
-    #[arg(long, value_name = "LEVEL", help_heading = "Logs")]
+    #[arg(long, value_name = "LEVEL", value_parser = verbosity, help_heading = "Logs")]
     log_verbose: Option<u32>,
     /// Log to this file instead of standard error.
     #[arg(
@@ -55,6 +55,52 @@ pub(super) struct LogFlags {
     /// `triton,file=FILE`, `triton,log-frequency=50`.
     #[arg(long, value_name = "[MODE,]SETTING=VALUE", help_heading = "Logs")]
     trace_config: Vec<String>,
+    #[command(flatten)]
+    older: OlderTraceFlags,
+}
+
+/// What Triton's `--trace-config` was before, a flag for each setting.
+#[derive(Args, Clone, Debug, Default)]
+struct OlderTraceFlags {
+    #[arg(long, value_name = "FILE", hide = true)]
+    trace_file: Option<String>,
+    #[arg(long, value_name = "LEVEL", hide = true)]
+    trace_level: Vec<String>,
+    #[arg(long, value_name = "COUNT", hide = true)]
+    trace_rate: Option<String>,
+    #[arg(long, value_name = "COUNT", hide = true)]
+    trace_count: Option<String>,
+    #[arg(long, value_name = "COUNT", hide = true)]
+    trace_log_frequency: Option<String>,
+}
+
+impl OlderTraceFlags {
+    /// The same as settings of `--trace-config`.
+    fn settings(&self) -> Vec<String> {
+        let levels = self.trace_level.iter().map(|it| ("level", it));
+        let others = [
+            ("triton,file", &self.trace_file),
+            ("rate", &self.trace_rate),
+            ("count", &self.trace_count),
+            ("triton,log-frequency", &self.trace_log_frequency),
+        ];
+        let others = others.into_iter();
+        levels
+            .chain(others.filter_map(|(key, value)| Some((key, value.as_ref()?))))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
+    }
+}
+
+/// Triton takes booleans, too.
+fn verbosity(text: &str) -> Result<u32, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(1),
+        "false" => Ok(0),
+        number => number
+            .parse()
+            .map_err(|error| format!("expected a level: {error}")),
+    }
 }
 
 impl LogFlags {
@@ -73,6 +119,8 @@ impl LogFlags {
         if self.log_file.is_some() {
             log.file.clone_from(&self.log_file);
         }
-        trace::apply(&mut config.trace, &self.trace_config)
+        // What is set in both ways is as --trace-config says.
+        let settings = [self.older.settings(), self.trace_config.clone()].concat();
+        trace::apply(&mut config.trace, &settings)
     }
 }

@@ -29,9 +29,10 @@ mod serve;
 mod tests;
 mod tls_flags;
 mod trace;
+mod triton_flags;
 mod tune;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -61,8 +62,10 @@ enum Command {
     /// Serve a model repository.
     ///
     /// Settings come from, in ascending precedence: built-in defaults, the file given with
-    /// --config, DESPINA_* environment variables, flags. Triton's flag names are accepted for what
-    /// they mean here.
+    /// --config, DESPINA_* environment variables, flags. Triton's flags are accepted: for what they mean
+    /// here, or with a line in the log that says why they have no effect. Of a flag that is given twice the
+    /// last one counts.
+    #[command(alias = "tritonserver", args_override_self = true)]
     Serve(Box<ServeFlags>),
     /// Check every configuration and model of a repository without serving it.
     ///
@@ -98,7 +101,8 @@ enum Command {
 
 /// Runs the program; the exit code is the process's.
 pub fn run() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = arguments(std::env::args_os());
+    let result = match Arguments::parse_from(arguments).command {
         Command::Serve(flags) => serve::run(&flags),
         Command::Key(command) => key::run(&command),
         Command::Check(flags) => check::run(&flags),
@@ -111,4 +115,14 @@ pub fn run() -> ExitCode {
         eprintln!("despina: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Under the name `tritonserver`, as a link of that name, the program is its own `serve`.
+fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = given.collect();
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    if name.is_some_and(|name| name == "tritonserver") {
+        arguments.insert(1, "serve".into());
+    }
+    arguments
 }

@@ -17,6 +17,9 @@ pub(super) fn run(flags: &ServeFlags) -> Result<ExitCode> {
     let started = Instant::now();
     let config = configuration(flags)?;
     let logging = Logging::start(&config.log).map_err(anyhow::Error::msg)?;
+    for notice in flags.notices() {
+        tracing::warn!("{notice}");
+    }
     let cpu_count = thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.front_door_thread_count(cpu_count))

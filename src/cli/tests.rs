@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use super::*;
 use crate::{
@@ -70,10 +70,60 @@ fn one_address_opens_every_door_and_a_doors_own_wins() {
 }
 
 #[test]
+fn a_command_line_for_triton_starts_the_server() {
+    let given = ["/opt/tritonserver/bin/tritonserver", "--model-store=/m"];
+    let arguments = super::arguments(given.iter().map(OsString::from));
+    assert_eq!(arguments[1..], ["serve", "--model-store=/m"]);
+    let other = super::arguments(["despina", "check", "m"].iter().map(OsString::from));
+    assert_eq!(other, ["despina", "check", "m"]);
+    let container = ["despina", "tritonserver", "--model-store=/m"];
+    assert!(matches!(
+        Arguments::try_parse_from(container).unwrap().command,
+        Command::Serve(_)
+    ));
+}
+
+#[test]
+fn takes_what_triton_takes_and_the_last_of_two() {
+    let config = config(&[
+        "--model-repository=/a",
+        "--model-repository=/b",
+        "--model-repository=/a",
+        "--model-control-mode=EXPLICIT",
+        "--http-port=1",
+        "--http-port=2",
+        "--allow-grpc=FALSE",
+        "--strict-model-config=true",
+        "--log-verbose=true",
+        "--trace-level=MIN",
+        "--trace-rate=7",
+        "--trace-file=t.json",
+        "--trace-count=3",
+        "--trace-log-frequency=5",
+        "--trace-config=rate=9",
+        "--backend-config=python,shm-default-byte-size=1048576",
+        "--backend-config=onnxruntime,enable-global-threadpool=1",
+        "--grpc-keepalive-time=10000",
+    ])
+    .unwrap();
+    let folders = ["/a", "/b"].map(PathBuf::from);
+    assert_eq!(config.repository.repositories, folders);
+    assert_eq!(config.repository.control_mode, ControlMode::Explicit);
+    assert_eq!(config.http.port, 2);
+    assert!(!config.grpc.enabled && !config.models.auto_complete);
+    assert_eq!(config.log.verbose_level, 1);
+    let trace = config.trace;
+    assert_eq!(trace.file, Some("t.json".into()));
+    assert_eq!((trace.levels.len(), trace.rate, trace.count), (1, 9, 3));
+    assert_eq!(trace.log_frequency, 5);
+}
+
+#[test]
 fn refuses_what_it_does_not_know() {
     assert!(config(&["--http-prot", "1"]).is_err());
     assert!(config(&["--model-control-mode", "sometimes"]).is_err());
     assert!(config(&["--backend-config", "onnxruntime,colour=red"]).is_err());
+    assert!(config(&["--allow-vertex-ai=true"]).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Triton's `--trace-config`: `[<mode>,]<setting>=<value>`, given once for each setting.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::trace::{Config, Level};
 
@@ -26,11 +26,10 @@ pub(super) fn apply(config: &mut Config, settings: &[String]) -> Result<()> {
             ("", "mode") => {}
             ("", "level") => {
                 let levels = levels.get_or_insert_default();
-                if value == "OFF" {
-                    levels.clear();
-                } else {
-                    let level = value.parse::<Level>();
-                    levels.push(level.map_err(|why| anyhow!("--trace-config {setting}: {why}"))?);
+                match level(value) {
+                    Ok(Some(level)) => levels.push(level),
+                    Ok(None) => levels.clear(),
+                    Err(why) => bail!("--trace-config {setting}: {why}"),
                 }
             }
             ("", "rate") => config.rate = value.parse().with_context(number)?,
@@ -47,6 +46,15 @@ pub(super) fn apply(config: &mut Config, settings: &[String]) -> Result<()> {
     }
     config.levels = levels.unwrap_or_else(|| std::mem::take(&mut config.levels));
     Ok(())
+}
+
+/// A level by any of the names that Triton takes on its command line; `None` turns all off.
+fn level(name: &str) -> Result<Option<Level>, String> {
+    match name.to_ascii_uppercase().as_str() {
+        "OFF" | "FALSE" => Ok(None),
+        "TRUE" | "ON" | "MIN" | "MAX" => Ok(Some(Level::Timestamps)),
+        name => name.parse().map(Some),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +87,8 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(config.unwrap(), expected);
+        let older = applied(&["level=max"]).unwrap();
+        assert_eq!(older.levels, [Level::Timestamps]);
         assert!(
             applied(&["level=TENSORS", "level=OFF"])
                 .unwrap()
@@ -92,7 +102,7 @@ mod tests {
         for setting in [
             "mode=opentelemetry",
             "opentelemetry,url=http://127.0.0.1",
-            "level=MAX",
+            "level=SOME",
             "rate=x",
             "colour=red",
             "file=x",

@@ -110,7 +110,7 @@ impl FromStr for ControlMode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "none" => Ok(Self::None),
             "poll" => Ok(Self::Poll),
             "explicit" => Ok(Self::Explicit),
