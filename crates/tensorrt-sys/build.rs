@@ -58,7 +58,7 @@ fn with(headers: &Path) {
     build
         .cpp(true)
         .std("c++17")
-        .files(["shim/runtime.cpp", "shim/context.cpp"])
+        .files(["shim/runtime.cpp", "shim/context.cpp", "shim/builder.cpp"])
         .includes(["shim", "shim/cuda"])
         // Warnings are about our sources, not about the headers.
         .flag("-isystem")

@@ -13,6 +13,7 @@ mod check;
 mod data_flags;
 mod device_check;
 mod door_flags;
+mod engine;
 mod flags;
 mod health;
 mod key;
@@ -37,8 +38,8 @@ use std::{ffi::OsString, path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use self::{
-    check::CheckFlags, device_check::DeviceCheckFlags, flags::ServeFlags, health::HealthFlags,
-    key::KeyCommand, perf_flags::PerfFlags, tune::TuneFlags,
+    check::CheckFlags, device_check::DeviceCheckFlags, engine::EngineCommand, flags::ServeFlags,
+    health::HealthFlags, key::KeyCommand, perf_flags::PerfFlags, tune::TuneFlags,
 };
 
 /// A GPU-first inference server for many models at once.
@@ -78,6 +79,9 @@ enum Command {
     /// a GPU that models may use and, with --measure, everything that was tried on the GPUs came out right;
     /// with 1 otherwise.
     DeviceCheck(DeviceCheckFlags),
+    /// Build TensorRT plans from ONNX models.
+    #[command(subcommand)]
+    Engine(EngineCommand),
     /// Ask a running server whether it is ready.
     ///
     /// Exits with 0 if it is, with 1 if it says that it is not, and with 2 if it does not say. For
@@ -107,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Key(command) => key::run(&command),
         Command::Check(flags) => check::run(&flags),
         Command::DeviceCheck(flags) => device_check::run(&flags),
+        Command::Engine(command) => engine::run(&command),
         Command::Health(flags) => Ok(health::run(&flags)),
         Command::Perf(flags) => perf::run(&flags),
         Command::Tune(flags) => tune::run(&flags),

@@ -28,7 +28,7 @@ pub use self::{
     pinned_pool::{HostSlab, PinnedPool},
 };
 
-use crate::telemetry::nvml::{MigDevice, mig_devices};
+use crate::telemetry::nvml::{MigDevice, driver_version, mig_devices};
 
 /// Where an instance runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,8 @@ pub struct Inventory {
     /// Parts of GPUs that are divided (MIG), in use by this process or not. CUDA shows a process only
     /// those that it may use, and those are among `gpus` too.
     pub mig_devices: Vec<MigDevice>,
+    /// The driver's version, such as `580.65.06`, if it says so.
+    pub driver: Option<String>,
     /// Why there are no CUDA devices, in one line; `None` if there are.
     pub no_gpu_reason: Option<String>,
 }
@@ -105,6 +107,7 @@ impl Inventory {
             gpu.parent_uuid = part.map(|part| part.gpu_uuid.clone());
         }
         Self {
+            driver: (!gpus.is_empty()).then(driver_version).flatten(),
             mig_devices,
             cpu_count: thread::available_parallelism().map_or(1, NonZero::get),
             gpus,

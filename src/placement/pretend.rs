@@ -56,6 +56,7 @@ pub fn pretend(text: &str) -> Result<Inventory, String> {
         cpu_count: std::thread::available_parallelism().map_or(1, NonZero::get),
         gpus: gpus.collect(),
         mig_devices: Vec::new(),
+        driver: None,
         no_gpu_reason: None,
     })
 }

@@ -288,6 +288,7 @@ fn inventory(memory: &[u64]) -> Inventory {
         cpu_count: 1,
         gpus: gpus.collect(),
         mig_devices: Vec::new(),
+        driver: None,
         no_gpu_reason: None,
     }
 }

@@ -145,6 +145,14 @@ fn loader(config: &Config, inventory: &Inventory, devices: &Arc<Devices>) -> Res
     ))
 }
 
+/// What builds plans on this machine.
+pub fn engine_builder(config: &Config) -> Arc<TensorRt> {
+    let inventory = Inventory::probe();
+    let devices = Devices::new(&inventory, &config.gpu);
+    let usable = config.placement.usable_gpus(&inventory);
+    TensorRt::new(config.tensorrt.clone(), &inventory, &usable, &devices)
+}
+
 /// Every backend of this server.
 pub(super) fn backends(
     config: &Config,

@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout_at};
 
 use self::ports::Ports;
 pub use self::{
-    assemble::{Rooms, assemble},
+    assemble::{Rooms, assemble, engine_builder},
     findings::{Findings, FoundBackend, FoundGpu, findings},
     outlook::{Outlook, Row, outlook},
     ports::{Address, Addresses},

@@ -8,6 +8,7 @@
     clippy::unwrap_used
 )]
 
+mod building;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,7 +1,11 @@
 //! What these tests share: a folder with the pretend driver and TensorRT, plans, and a server that finds
 //! them.
 
-use std::fs;
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use fake_cuda::counters::{self, Counter};
 use serde_json::Value;
@@ -63,6 +67,23 @@ impl Rig {
             ("FAKE_CUDA_MEMORY_MB", "64"),
         ];
         Server::start_in(self.models.path(), &flags, &environment)
+    }
+
+    /// Runs `despina engine build` where the server would run.
+    pub fn build(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_despina"))
+            .args(["engine", "build"])
+            .args(arguments)
+            .env("LD_LIBRARY_PATH", self.folder.path())
+            .env("FAKE_CUDA_MEMORY_MB", "64")
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    /// A place for files of the test's own.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn count(&self, device: usize, counter: Counter) -> u64 {

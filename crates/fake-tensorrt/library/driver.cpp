@@ -32,4 +32,16 @@ Driver const *driver() {
     return is_there ? &opened : nullptr;
 }
 
+std::string device_capability() {
+    constexpr int kMajor = 75;
+    constexpr int kMinor = 76;
+    int device = 0;
+    int major = 0;
+    int minor = 0;
+    driver()->current_device(&device);
+    driver()->attribute(&major, kMajor, device);
+    driver()->attribute(&minor, kMinor, device);
+    return std::to_string(major) + "." + std::to_string(minor);
+}
+
 }  // namespace fake

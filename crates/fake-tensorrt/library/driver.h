@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "cuda_runtime_api.h"
 
@@ -25,5 +26,8 @@ struct Driver {
 
 // Null if there is no driver.
 Driver const *driver();
+
+// Such as `9.0`: of the device whose context is current.
+std::string device_capability();
 
 }  // namespace fake

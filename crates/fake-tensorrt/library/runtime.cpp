@@ -1,62 +1,14 @@
 // Runtimes of the fake, and what it exports.
 #include <cstdlib>
-#include <cstring>
 #include <memory>
-#include <set>
 
 #include "engine.h"
+#include "plugins.h"
 
 using namespace nvinfer1;
 
 namespace fake {
 namespace {
-
-// Takes any file for a library of plugins, if it is there.
-class Plugins final : public IPluginRegistry {
-public:
-    bool has(std::string const &name) const { return loaded_.count(name) != 0; }
-
-    PluginLibraryHandle loadLibrary(AsciiChar const *path) noexcept override {
-        std::unique_ptr<FILE, int (*)(FILE *)> const file(std::fopen(path, "r"), std::fclose);
-        if (file == nullptr) {
-            return nullptr;
-        }
-        char const *slash = std::strrchr(path, '/');
-        loaded_.insert(slash == nullptr ? path : slash + 1);
-        return this;
-    }
-
-    void setErrorRecorder(IErrorRecorder *const) noexcept override {}
-    IErrorRecorder *getErrorRecorder() const noexcept override { return nullptr; }
-    bool isParentSearchEnabled() const override { return false; }
-    void setParentSearchEnabled(bool const) override {}
-    void deregisterLibrary(PluginLibraryHandle) noexcept override {}
-    bool registerCreator(IPluginCreatorInterface &, AsciiChar const *const) noexcept override { return false; }
-    IPluginCreatorInterface *const *getAllCreators(int32_t *const) const noexcept override { return nullptr; }
-    IPluginCreatorInterface *getCreator(
-        AsciiChar const *const, AsciiChar const *const, AsciiChar const *const) noexcept override {
-        return nullptr;
-    }
-    bool deregisterCreator(IPluginCreatorInterface const &) noexcept override { return false; }
-    IPluginResource *acquirePluginResource(AsciiChar const *, IPluginResource *) noexcept override { return nullptr; }
-    int32_t releasePluginResource(AsciiChar const *) noexcept override { return 0; }
-    IPluginCreatorInterface *const *getAllCreatorsRecursive(int32_t *const) noexcept override { return nullptr; }
-
-private:
-    std::set<std::string> loaded_;
-};
-
-std::string device_capability() {
-    constexpr int kMajor = 75;
-    constexpr int kMinor = 76;
-    int device = 0;
-    int major = 0;
-    int minor = 0;
-    driver()->current_device(&device);
-    driver()->attribute(&major, kMajor, device);
-    driver()->attribute(&minor, kMinor, device);
-    return std::to_string(major) + "." + std::to_string(minor);
-}
 
 class Runtime final : public IRuntime, UnusedRuntime {
 public:

@@ -32,11 +32,19 @@
 //! | `fails <n>` | execution *n* of each context fails |
 //! | `nocontext` | no context can be made |
 //!
+//! # Builders
+//!
+//! A pretend libnvonnxparser reads ONNX models of which every node is `Identity`; all else it refuses as the real
+//! one refuses what it does not know. What a builder makes of them is such a plan, for the compute capability of
+//! the device unless it shall be compatible with others.
+//!
 //! # Settings, by environment variables
 //!
 //! `FAKE_TENSORRT_VERSION` is the number that the library says it is; with `FAKE_TENSORRT_NO_RUNTIME` no
-//! runtime can be made. Both as the real library does it: the answer to what fails is not null but null
-//! with an offset.
+//! runtime can be made. `FAKE_TENSORRT_BUILD` is how builds go: one that `fails`, one that `crashes` the process,
+//! or one whose plan computes what is `wrong`. A build waits until the file `FAKE_TENSORRT_BUILD_GATE` is there, and
+//! writes a line `began` and a line `built` to the end of the file `FAKE_TENSORRT_BUILD_LOG`. As with the real
+//! library the answer to what fails is not null but null with an offset.
 
 use std::{
     fs, io,
@@ -50,6 +58,12 @@ pub const MAJOR: u32 = 11;
 /// The library, if the build had the headers for it.
 pub fn library() -> Option<PathBuf> {
     let path = env!("FAKE_TENSORRT_LIBRARY");
+    (!path.is_empty()).then(|| PathBuf::from(path))
+}
+
+/// The parser, if it was built.
+pub fn parser() -> Option<PathBuf> {
+    let path = env!("FAKE_TENSORRT_PARSER");
     (!path.is_empty()).then(|| PathBuf::from(path))
 }
 
@@ -72,8 +86,8 @@ pub fn library_or_skip() -> Option<PathBuf> {
     library
 }
 
-/// Puts a link to the library into `folder`, under TensorRT's name. A process with that folder in its
-/// `LD_LIBRARY_PATH` finds it.
+/// Puts links to the library and to the parser into `folder`, under TensorRT's names. A process with that
+/// folder in its `LD_LIBRARY_PATH` finds them.
 ///
 /// # Errors
 /// If it was not built, or the folder cannot be written.
@@ -81,7 +95,9 @@ pub fn install(folder: &Path) -> io::Result<()> {
     let library =
         library().ok_or_else(|| io::Error::other("the pretend TensorRT was not built"))?;
     fs::create_dir_all(folder)?;
-    symlink(library, folder.join(format!("libnvinfer.so.{MAJOR}")))
+    symlink(library, folder.join(format!("libnvinfer.so.{MAJOR}")))?;
+    let parser = parser().ok_or_else(|| io::Error::other("the pretend parser was not built"))?;
+    symlink(parser, folder.join(format!("libnvonnxparser.so.{MAJOR}")))
 }
 
 /// A plan of those lines, for this version.

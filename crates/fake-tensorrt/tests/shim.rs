@@ -7,10 +7,10 @@ use std::{
     path::Path,
     process::Command,
     ptr,
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
-use tensorrt_sys::{Library, OpenError, Version};
+use tensorrt_sys::{Library, OnnxParser, OpenError, Version, trt_build_options};
 
 const MARK: &str = "FAKE_TENSORRT_TEST";
 
@@ -103,6 +103,51 @@ fn a_runtime_that_cannot_be_made_is_null_and_says_why() {
     );
 }
 
+static PLAIN: trt_build_options = trt_build_options {
+    precision: 0,
+    hardware: 0,
+    optimization_level: -1,
+    version_compatible: false,
+    weight_streaming: false,
+    workspace_limit: 0,
+};
+
+#[test]
+fn a_builder_that_cannot_be_made_is_null_and_says_why() {
+    let Some(library) = fake_tensorrt::library_or_skip() else {
+        return;
+    };
+    let opened = open(&library).unwrap();
+    let create = opened.create_builder().unwrap();
+    // SAFETY: the factory is the library's, which is open; the callback unwinds only if a lock is
+    // poisoned, which nobody does.
+    let builder = unsafe {
+        tensorrt_sys::trt_builder_new(create, Some(log), ptr::null_mut(), &raw const PLAIN)
+    };
+    assert!(builder.is_null());
+    let messages = MESSAGES.lock().unwrap();
+    assert!(messages.contains(&"1 CUDA initialization failure with error: 35".to_owned()));
+}
+
+#[test]
+fn a_parser_of_the_headers_version_is_opened_and_no_other_library() {
+    let Some(library) = fake_tensorrt::library_or_skip() else {
+        return;
+    };
+    let parser = fake_tensorrt::parser().unwrap();
+    let opened = Arc::new(open(&library).unwrap());
+    // SAFETY: the library is the one that was built for these tests.
+    let found = unsafe { OnnxParser::open(&parser, &opened) }.unwrap();
+    assert_eq!(found.path(), parser);
+    // SAFETY: as above.
+    let error = unsafe { OnnxParser::open(&library, &opened) }.unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("it has no getNvOnnxParserVersion"),
+        "{message}"
+    );
+}
+
 #[test]
 fn null_objects_are_answered_and_never_followed() {
     use tensorrt_sys::*;
@@ -119,6 +164,22 @@ fn null_objects_are_answered_and_never_followed() {
     assert_eq!(numbers, [-1, -1]);
     // SAFETY: as above.
     assert!(!unsafe { trt_context_enqueue(context, ptr::null_mut()) });
+    let builder = ptr::null_mut();
+    // SAFETY: as above.
+    let counts = [unsafe { trt_builder_input_count(builder) }, unsafe {
+        trt_builder_error_count(builder)
+    }];
+    assert_eq!(counts, [-1, 0]);
+    // SAFETY: as above.
+    assert!(unsafe { trt_builder_build(builder) }.is_null());
+    // SAFETY: as above.
+    assert!(!unsafe { trt_builder_end_profile(builder) });
+    // SAFETY: as above.
+    assert_eq!(unsafe { trt_blob_size(ptr::null()) }, 0);
+    // SAFETY: as above.
+    unsafe { trt_builder_free(builder) };
+    // SAFETY: as above.
+    unsafe { trt_blob_free(ptr::null_mut()) };
     // SAFETY: as above.
     unsafe { trt_context_free(context) };
     // SAFETY: as above.

@@ -24,6 +24,8 @@ typedef struct trt_runtime trt_runtime;
 typedef struct trt_engine trt_engine;
 typedef struct trt_context trt_context;
 typedef struct trt_allocator trt_allocator;
+typedef struct trt_builder trt_builder;
+typedef struct trt_blob trt_blob;
 
 /* A shape. `count` is -1 where TensorRT does not know it. */
 typedef struct {
@@ -59,6 +61,43 @@ typedef struct {
 #define TRT_PROFILE_MIN 0
 #define TRT_PROFILE_OPT 1
 #define TRT_PROFILE_MAX 2
+
+/* Types as the model has them, without and with TF32 in products of float32. */
+#define TRT_PRECISION_MODEL 0
+#define TRT_PRECISION_MODEL_TF32 1
+/* TensorRT may choose these besides; only version 10 can. */
+#define TRT_PRECISION_FP16 2
+#define TRT_PRECISION_BF16 3
+
+/* Which devices a plan runs on: the kind that it was built on, Ampere and all later ones, or those of the
+ * same compute capability (from 10.9 on). */
+#define TRT_HARDWARE_SAME 0
+#define TRT_HARDWARE_AMPERE_PLUS 1
+#define TRT_HARDWARE_SAME_CAPABILITY 2
+
+/* How a plan is built. */
+typedef struct {
+    /* By `TRT_PRECISION_…`. */
+    int32_t precision;
+    /* By `TRT_HARDWARE_…`. */
+    int32_t hardware;
+    /* From 0 to 5; -1: TensorRT's own. */
+    int32_t optimization_level;
+    bool version_compatible;
+    bool weight_streaming;
+    /* Bytes of the device's memory that one layer may use besides; 0: all. */
+    uint64_t workspace_limit;
+} trt_build_options;
+
+/* Why an ONNX model was not taken. Texts may be null, and live until the builder goes. */
+typedef struct {
+    int32_t code;
+    /* The node's number; -1 if it is about none. */
+    int32_t node;
+    const char *text;
+    const char *node_name;
+    const char *node_operator;
+} trt_parse_error;
 
 /* The version of the headers that the shim was compiled with: major * 10000 + minor * 100 + patch. */
 int32_t trt_header_version(void);
@@ -107,6 +146,41 @@ bool trt_context_enqueue(trt_context *context, void *stream);
 /* For outputs whose size is not known before they are computed. */
 trt_allocator *trt_allocator_new(trt_allocate_fn allocate, trt_shape_fn shape, void *user);
 void trt_allocator_free(trt_allocator *allocator);
+
+/* The version of the ONNX parser's header; 0 if the build machine had none. */
+int32_t trt_parser_version(void);
+
+/* `create` is the library's `createInferBuilder_INTERNAL`; a device's context must be current. Null if
+ * that version of TensorRT has no such option, or cannot be started. */
+trt_builder *trt_builder_new(void *create, trt_log_fn log, void *user, const trt_build_options *options);
+void trt_builder_free(trt_builder *builder);
+bool trt_builder_load_plugins(trt_builder *builder, const char *path);
+/* Takes the ONNX model in. `create` is the parser library's `createNvOnnxParser_INTERNAL`; external data is
+ * looked for beside `path`. */
+bool trt_builder_parse(trt_builder *builder, void *create, const void *model, size_t byte_size,
+                       const char *path);
+/* Why the model was not taken. */
+int32_t trt_builder_error_count(const trt_builder *builder);
+bool trt_builder_error(const trt_builder *builder, int32_t index, trt_parse_error *error);
+/* The inputs of the model that was taken; names live until the builder goes. */
+int32_t trt_builder_input_count(const trt_builder *builder);
+bool trt_builder_input(const trt_builder *builder, int32_t index, trt_tensor *tensor);
+/* One optimization profile: begin, shapes of each input that varies, end. */
+bool trt_builder_begin_profile(trt_builder *builder);
+bool trt_builder_set_shapes(trt_builder *builder, const char *input, const trt_dims *min,
+                            const trt_dims *opt, const trt_dims *max);
+bool trt_builder_end_profile(trt_builder *builder);
+/* What is known of how long kernels take; null and 0: nothing yet. Before the build. */
+bool trt_builder_set_timing_cache(trt_builder *builder, const void *data, size_t byte_size);
+/* The same with what this build has added, if there is one. */
+trt_blob *trt_builder_timing_cache(const trt_builder *builder);
+/* The plan. Takes minutes. */
+trt_blob *trt_builder_build(trt_builder *builder);
+
+/* Bytes that TensorRT gave. Before the builder. */
+void trt_blob_free(trt_blob *blob);
+const void *trt_blob_data(const trt_blob *blob);
+size_t trt_blob_size(const trt_blob *blob);
 
 #ifdef __cplusplus
 }

@@ -45,3 +45,27 @@ bool trt_context_enqueue(trt_context *context, void *stream) { return false; }
 trt_allocator *trt_allocator_new(trt_allocate_fn allocate, trt_shape_fn shape,
         void *user) { return NULL; }
 void trt_allocator_free(trt_allocator *allocator) {}
+int32_t trt_parser_version(void) { return 0; }
+trt_builder *trt_builder_new(void *create, trt_log_fn log, void *user,
+        const trt_build_options *options) { return NULL; }
+void trt_builder_free(trt_builder *builder) {}
+bool trt_builder_load_plugins(trt_builder *builder, const char *path) { return false; }
+bool trt_builder_parse(trt_builder *builder, void *create, const void *model, size_t byte_size,
+        const char *path) { return false; }
+int32_t trt_builder_error_count(const trt_builder *builder) { return 0; }
+bool trt_builder_error(const trt_builder *builder, int32_t index,
+        trt_parse_error *error) { return false; }
+int32_t trt_builder_input_count(const trt_builder *builder) { return -1; }
+bool trt_builder_input(const trt_builder *builder, int32_t index,
+        trt_tensor *tensor) { return false; }
+bool trt_builder_begin_profile(trt_builder *builder) { return false; }
+bool trt_builder_set_shapes(trt_builder *builder, const char *input, const trt_dims *min,
+        const trt_dims *opt, const trt_dims *max) { return false; }
+bool trt_builder_end_profile(trt_builder *builder) { return false; }
+bool trt_builder_set_timing_cache(trt_builder *builder, const void *data,
+        size_t byte_size) { return false; }
+trt_blob *trt_builder_timing_cache(const trt_builder *builder) { return NULL; }
+trt_blob *trt_builder_build(trt_builder *builder) { return NULL; }
+void trt_blob_free(trt_blob *blob) {}
+const void *trt_blob_data(const trt_blob *blob) { return NULL; }
+size_t trt_blob_size(const trt_blob *blob) { return 0; }

@@ -4,6 +4,13 @@ pub const TRT_MAX_DIMS: u32 = 8;
 pub const TRT_PROFILE_MIN: u32 = 0;
 pub const TRT_PROFILE_OPT: u32 = 1;
 pub const TRT_PROFILE_MAX: u32 = 2;
+pub const TRT_PRECISION_MODEL: u32 = 0;
+pub const TRT_PRECISION_MODEL_TF32: u32 = 1;
+pub const TRT_PRECISION_FP16: u32 = 2;
+pub const TRT_PRECISION_BF16: u32 = 3;
+pub const TRT_HARDWARE_SAME: u32 = 0;
+pub const TRT_HARDWARE_AMPERE_PLUS: u32 = 1;
+pub const TRT_HARDWARE_SAME_CAPABILITY: u32 = 2;
 #[repr(C)]
 #[derive(Debug)]
 pub struct trt_runtime {
@@ -22,6 +29,16 @@ pub struct trt_context {
 #[repr(C)]
 #[derive(Debug)]
 pub struct trt_allocator {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct trt_builder {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug)]
+pub struct trt_blob {
     _unused: [u8; 0],
 }
 #[repr(C)]
@@ -83,6 +100,57 @@ const _: () = {
     ["Offset of field: trt_tensor::is_linear"]
         [::core::mem::offset_of!(trt_tensor, is_linear) - 14usize];
     ["Offset of field: trt_tensor::shape"][::core::mem::offset_of!(trt_tensor, shape) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct trt_build_options {
+    pub precision: i32,
+    pub hardware: i32,
+    pub optimization_level: i32,
+    pub version_compatible: bool,
+    pub weight_streaming: bool,
+    pub workspace_limit: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of trt_build_options"][::core::mem::size_of::<trt_build_options>() - 24usize];
+    ["Alignment of trt_build_options"][::core::mem::align_of::<trt_build_options>() - 8usize];
+    ["Offset of field: trt_build_options::precision"]
+        [::core::mem::offset_of!(trt_build_options, precision) - 0usize];
+    ["Offset of field: trt_build_options::hardware"]
+        [::core::mem::offset_of!(trt_build_options, hardware) - 4usize];
+    ["Offset of field: trt_build_options::optimization_level"]
+        [::core::mem::offset_of!(trt_build_options, optimization_level) - 8usize];
+    ["Offset of field: trt_build_options::version_compatible"]
+        [::core::mem::offset_of!(trt_build_options, version_compatible) - 12usize];
+    ["Offset of field: trt_build_options::weight_streaming"]
+        [::core::mem::offset_of!(trt_build_options, weight_streaming) - 13usize];
+    ["Offset of field: trt_build_options::workspace_limit"]
+        [::core::mem::offset_of!(trt_build_options, workspace_limit) - 16usize];
+};
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct trt_parse_error {
+    pub code: i32,
+    pub node: i32,
+    pub text: *const ::core::ffi::c_char,
+    pub node_name: *const ::core::ffi::c_char,
+    pub node_operator: *const ::core::ffi::c_char,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of trt_parse_error"][::core::mem::size_of::<trt_parse_error>() - 32usize];
+    ["Alignment of trt_parse_error"][::core::mem::align_of::<trt_parse_error>() - 8usize];
+    ["Offset of field: trt_parse_error::code"]
+        [::core::mem::offset_of!(trt_parse_error, code) - 0usize];
+    ["Offset of field: trt_parse_error::node"]
+        [::core::mem::offset_of!(trt_parse_error, node) - 4usize];
+    ["Offset of field: trt_parse_error::text"]
+        [::core::mem::offset_of!(trt_parse_error, text) - 8usize];
+    ["Offset of field: trt_parse_error::node_name"]
+        [::core::mem::offset_of!(trt_parse_error, node_name) - 16usize];
+    ["Offset of field: trt_parse_error::node_operator"]
+        [::core::mem::offset_of!(trt_parse_error, node_operator) - 24usize];
 };
 unsafe extern "C" {
     pub fn trt_header_version() -> i32;
@@ -220,4 +288,90 @@ unsafe extern "C" {
 }
 unsafe extern "C" {
     pub fn trt_allocator_free(allocator: *mut trt_allocator);
+}
+unsafe extern "C" {
+    pub fn trt_parser_version() -> i32;
+}
+unsafe extern "C" {
+    pub fn trt_builder_new(
+        create: *mut ::core::ffi::c_void,
+        log: trt_log_fn,
+        user: *mut ::core::ffi::c_void,
+        options: *const trt_build_options,
+    ) -> *mut trt_builder;
+}
+unsafe extern "C" {
+    pub fn trt_builder_free(builder: *mut trt_builder);
+}
+unsafe extern "C" {
+    pub fn trt_builder_load_plugins(
+        builder: *mut trt_builder,
+        path: *const ::core::ffi::c_char,
+    ) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_parse(
+        builder: *mut trt_builder,
+        create: *mut ::core::ffi::c_void,
+        model: *const ::core::ffi::c_void,
+        byte_size: usize,
+        path: *const ::core::ffi::c_char,
+    ) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_error_count(builder: *const trt_builder) -> i32;
+}
+unsafe extern "C" {
+    pub fn trt_builder_error(
+        builder: *const trt_builder,
+        index: i32,
+        error: *mut trt_parse_error,
+    ) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_input_count(builder: *const trt_builder) -> i32;
+}
+unsafe extern "C" {
+    pub fn trt_builder_input(
+        builder: *const trt_builder,
+        index: i32,
+        tensor: *mut trt_tensor,
+    ) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_begin_profile(builder: *mut trt_builder) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_set_shapes(
+        builder: *mut trt_builder,
+        input: *const ::core::ffi::c_char,
+        min: *const trt_dims,
+        opt: *const trt_dims,
+        max: *const trt_dims,
+    ) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_end_profile(builder: *mut trt_builder) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_set_timing_cache(
+        builder: *mut trt_builder,
+        data: *const ::core::ffi::c_void,
+        byte_size: usize,
+    ) -> bool;
+}
+unsafe extern "C" {
+    pub fn trt_builder_timing_cache(builder: *const trt_builder) -> *mut trt_blob;
+}
+unsafe extern "C" {
+    pub fn trt_builder_build(builder: *mut trt_builder) -> *mut trt_blob;
+}
+unsafe extern "C" {
+    pub fn trt_blob_free(blob: *mut trt_blob);
+}
+unsafe extern "C" {
+    pub fn trt_blob_data(blob: *const trt_blob) -> *const ::core::ffi::c_void;
+}
+unsafe extern "C" {
+    pub fn trt_blob_size(blob: *const trt_blob) -> usize;
 }

@@ -1,5 +1,6 @@
 //! libnvinfer, opened at run time: the full library, or one that only runs plans (lean), or one that
-//! finds the library that a plan was built with (dispatch). All three have the functions that are used.
+//! finds the library that a plan was built with (dispatch). All three have the functions that run plans; only
+//! the full one builds them.
 
 use std::{
     ffi::{c_int, c_void},
@@ -84,6 +85,17 @@ pub enum OpenError {
         /// The function.
         function: &'static str,
     },
+    /// This build has no header of the ONNX parser.
+    NoParserHeader,
+    /// An ONNX parser whose interface is not that of the header.
+    Parser {
+        /// The file.
+        path: PathBuf,
+        /// What it says that it is.
+        library: Version,
+        /// What this build is made for.
+        header: Version,
+    },
     /// Its interfaces are not those of the headers.
     Version {
         /// The file.
@@ -109,6 +121,18 @@ impl fmt::Display for OpenError {
                     path.display()
                 )
             }
+            Self::NoParserHeader => f.write_str(
+                "this build cannot read ONNX: TensorRT's headers on the build machine were without NvOnnxParser.h",
+            ),
+            Self::Parser {
+                path,
+                library,
+                header,
+            } => write!(
+                f,
+                "{} is an ONNX parser of version {library}, but this build is made for {header}",
+                path.display()
+            ),
             Self::Version {
                 path,
                 library,
@@ -136,10 +160,11 @@ pub struct Library {
     path: PathBuf,
     version: Version,
     create: *mut c_void,
+    create_builder: Option<*mut c_void>,
     _library: libloading::Library,
 }
 
-// SAFETY: what is kept is the address of a function, which may be called from any thread.
+// SAFETY: what is kept are addresses of functions, which may be called from any thread.
 unsafe impl Send for Library {}
 // SAFETY: as above.
 unsafe impl Sync for Library {}
@@ -172,6 +197,9 @@ impl Library {
             path: path.to_owned(),
             version,
             create: *symbol(&library, path, "createInferRuntime_INTERNAL")?,
+            create_builder: symbol(&library, path, "createInferBuilder_INTERNAL")
+                .ok()
+                .map(|function| *function),
             _library: library,
         })
     }
@@ -190,6 +218,11 @@ impl Library {
     pub fn create(&self) -> *mut c_void {
         self.create
     }
+
+    /// Its factory of builders, for [`crate::trt_builder_new`]; `None` if it only runs plans.
+    pub fn create_builder(&self) -> Option<*mut c_void> {
+        self.create_builder
+    }
 }
 
 fn version_of(library: &libloading::Library, path: &Path) -> Result<Version, OpenError> {
@@ -199,7 +232,7 @@ fn version_of(library: &libloading::Library, path: &Path) -> Result<Version, Ope
     Ok(Version::from_number(u32::try_from(number).unwrap_or(0)))
 }
 
-fn symbol<'a, T>(
+pub(crate) fn symbol<'a, T>(
     library: &'a libloading::Library,
     path: &Path,
     function: &'static str,

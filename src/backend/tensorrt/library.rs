@@ -5,10 +5,11 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
-use tensorrt_sys::{Library, OpenError, header_version};
+use tensorrt_sys::{Library, OnnxParser, OpenError, header_version};
 
 /// Settings of the `tensorrt` backend.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -16,6 +17,8 @@ use tensorrt_sys::{Library, OpenError, header_version};
 pub struct Config {
     /// The library's file; nothing else is looked at if this is set.
     pub library: Option<PathBuf>,
+    /// The ONNX parser's file; otherwise it is looked for beside the library, and where the system looks.
+    pub onnx_parser: Option<PathBuf>,
     /// Shared libraries of plugins, loaded before any engine. No other is ever loaded.
     pub plugins: Vec<PathBuf>,
     /// Whether plans may bring host code along, as those built to be version compatible do. They can
@@ -60,6 +63,33 @@ pub(super) fn open(config: &Config) -> Result<Library, String> {
              --tensorrt-library"
         )
     }))
+}
+
+/// Opens the ONNX parser that belongs to an open library: the setting → beside the library → where the system
+/// looks.
+///
+/// # Errors
+/// One line that says what was tried.
+pub(super) fn open_parser(config: &Config, library: &Arc<Library>) -> Result<OnnxParser, String> {
+    let name = format!("libnvonnxparser.so.{}", library.version().major);
+    let beside = library.path().parent().map(|folder| folder.join(&name));
+    let beside = beside.filter(|path| path.is_file());
+    let is_named = config.onnx_parser.is_some();
+    let path = config
+        .onnx_parser
+        .clone()
+        .or(beside)
+        .unwrap_or(PathBuf::from(name));
+    // SAFETY: the operator installed the library, or named it.
+    let opened = unsafe { OnnxParser::open(&path, library) };
+    opened.map_err(|error| match error {
+        OpenError::Unloadable { .. } if !is_named => format!(
+            "TensorRT's ONNX parser was not found: install {} where the system looks for libraries, or set \
+             --onnx-parser-library",
+            path.display()
+        ),
+        error => error.to_string(),
+    })
 }
 
 fn open_at(path: &Path) -> Result<Library, OpenError> {

@@ -44,7 +44,7 @@ impl Log {
 }
 
 /// One line, and not too long.
-fn shortened(message: &str) -> String {
+pub(super) fn shortened(message: &str) -> String {
     let line: String = message
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

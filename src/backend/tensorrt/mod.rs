@@ -1,15 +1,17 @@
 //! TensorRT: plans, run on GPUs. The library is opened at run time, through `crates/tensorrt-sys`.
 //!
 //! An `engine` is a plan on a device, shared by the instances there; each has `context`s of its own,
-//! one for each optimization `profile` that it uses, in which the `executor` runs batches. Plans are
-//! not built here.
+//! one for each optimization `profile` that it uses, in which the `executor` runs batches. Plans come from a
+//! file, or from the `factory`, which builds them from ONNX models.
 
 #![expect(unsafe_code, reason = "TensorRT is reached through a C interface")]
 
+mod builder;
 mod context;
 mod engine;
 mod engines;
 mod executor;
+pub mod factory;
 mod library;
 mod log;
 mod options;
@@ -49,6 +51,8 @@ pub struct TensorRt {
     config: Config,
     devices: Arc<Devices>,
     gpus: Vec<Gpu>,
+    /// The driver's version, as far as it is known.
+    driver: String,
     /// The GPU that plans are read on to see what they are.
     first_gpu: Result<u32, String>,
     opened: OnceLock<Result<Arc<Library>, BackendError>>,
@@ -75,6 +79,10 @@ impl TensorRt {
             config,
             devices: Arc::clone(devices),
             gpus: inventory.gpus.clone(),
+            driver: inventory
+                .driver
+                .clone()
+                .unwrap_or_else(|| "unknown".to_owned()),
             first_gpu,
             opened: OnceLock::new(),
             engines: Engines::default(),

@@ -10,14 +10,25 @@ pub(super) struct Profile {
 
 /// Shapes of one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) min: Shape,
+pub struct Range {
+    /// The smallest, in each dimension.
+    pub min: Shape,
     /// For this one the kernels were chosen.
-    pub(super) opt: Shape,
-    pub(super) max: Shape,
+    pub opt: Shape,
+    /// The largest, in each dimension.
+    pub max: Shape,
 }
 
 impl Range {
+    /// Whether no dimension falls from the smallest over the best to the largest.
+    pub(super) fn is_sorted(&self) -> bool {
+        let [min, opt, max] = [&self.min, &self.opt, &self.max];
+        let rises = |a: &Shape, b: &Shape| {
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a <= b)
+        };
+        rises(min, opt) && rises(opt, max)
+    }
+
     /// Whether the engine takes that shape.
     pub(super) fn takes(&self, shape: &[i64]) -> bool {
         let bounds = self.min.iter().zip(self.max.iter());

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use self::reading::Reader;
 pub use self::{
     mig::mig_devices,
+    reading::driver_version,
     sample::{Clock, EccError, GpuSample, MigDevice, PcieDirection, ThrottleReason},
     watch::{GpuWatch, Trouble, XidCounts},
 };

@@ -16,6 +16,11 @@ pub(super) fn open() -> Result<Nvml, NvmlError> {
     Nvml::init()
 }
 
+/// The driver's version, such as `580.65.06`. Opens the library, and closes it again.
+pub fn driver_version() -> Option<String> {
+    open().ok()?.sys_driver_version().ok()
+}
+
 /// Looks at the GPUs, and remembers what has to be between two looks.
 pub(super) struct Reader<'nvml> {
     nvml: &'nvml Nvml,
