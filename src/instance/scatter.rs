@@ -94,7 +94,9 @@ fn response(
 }
 
 /// Checks an output against the model's signature, and gives it the shape that clients see. It
-/// must have `rows` rows, or any number of them if that is `None`.
+/// must have `rows` rows, or any number of them if that is `None`. What else there is to its shape is as the
+/// engine says, as in Triton: many ONNX files tell wrong shapes of outputs, for their exporter had traced
+/// one example.
 fn check(
     tensor: &mut Tensor,
     spec: &OutputSpec,
@@ -121,17 +123,15 @@ fn check(
             tensor.shape
         )));
     }
-    let engine_dims = spec.reshape.as_ref().unwrap_or(&spec.dims);
     let shown = match &spec.reshape {
-        Some(reshape) => inner.reshaped(reshape, &spec.dims),
-        None => engine_dims.accepts(&inner).then_some(inner),
-    };
-    let Some(shown) = shown else {
-        return Err(BackendError::Failed(format!(
-            "output '{name}' has shape {}, but the model configuration says {}{engine_dims}",
-            tensor.shape,
-            if batched { "[batch] and then " } else { "" },
-        )));
+        None => inner,
+        Some(reshape) => inner.reshaped(reshape, &spec.dims).ok_or_else(|| {
+            BackendError::Failed(format!(
+                "output '{name}' has shape {}, but the model configuration says {}{reshape}",
+                tensor.shape,
+                if batched { "[batch] and then " } else { "" },
+            ))
+        })?,
     };
     tensor.shape = match leading {
         Some(leading) => shown.with_leading(leading),

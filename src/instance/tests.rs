@@ -127,7 +127,6 @@ fn an_output_that_contradicts_the_signature_fails_the_batch() {
     let requests = [request];
     for (shape, datatype, expected) in [
         (&[3, 3][..], Datatype::Int16, "batch dimension must be 2"),
-        (&[2, 3, 1], Datatype::Int16, "the model configuration says"),
         (&[2, 3], Datatype::Fp16, "has datatype FP16"),
     ] {
         let mut batch = gather(&requests, &signature(Datatype::Int16), Slabs::Host).unwrap();
@@ -143,19 +142,39 @@ fn an_output_that_contradicts_the_signature_fails_the_batch() {
     }
 }
 
+/// What two requests of one row and two get of six elements that came as `shape`.
+fn scattered(signature: &Signature, shape: &[i64]) -> Result<[Shape; 2], BackendError> {
+    let (first, _receiver) = request(1, numbers(1, 2, 0));
+    let (second, _receiver) = request(2, numbers(2, 2, 2));
+    let requests = [first, second];
+    let mut batch = gather(&requests, signature, Slabs::Host).unwrap();
+    let mut output = numbers(3, 2, 0);
+    output.shape = Shape::from(shape);
+    batch.outputs[0] = Some(output);
+    let responses = scatter(batch, &requests, signature)?;
+    Ok([0, 1].map(|index: usize| responses[index].outputs[0].tensor.shape.clone()))
+}
+
 #[test]
 fn a_reshaped_output_gets_the_shape_that_clients_see() {
     let mut signature = signature(Datatype::Int16);
     signature.outputs[0].dims = Shape::new([-1]);
     signature.outputs[0].reshape = Some(Shape::new([-1, 1]));
-    let (request, _receiver) = request(2, numbers(2, 3, 0));
-    let requests = [request];
-    let mut batch = gather(&requests, &signature, Slabs::Host).unwrap();
-    let mut output = numbers(2, 3, 0);
-    output.shape = Shape::new([2, 3, 1]);
-    batch.outputs[0] = Some(output);
-    let responses = scatter(batch, &requests, &signature).unwrap();
-    assert_eq!(responses[0].outputs[0].tensor.shape, Shape::new([2, 3]));
+    let shapes = [Shape::new([1, 2]), Shape::new([2, 2])];
+    assert_eq!(scattered(&signature, &[3, 2, 1]).unwrap(), shapes);
+    let error = scattered(&signature, &[3, 2]).unwrap_err().to_string();
+    assert!(
+        error.contains("the model configuration says [batch] and then [-1,1]"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_output_of_another_shape_than_the_configuration_says_keeps_it() {
+    let mut signature = signature(Datatype::Int16);
+    signature.outputs[0].dims = Shape::new([7]);
+    let shapes = [Shape::new([1, 2, 1]), Shape::new([2, 2, 1])];
+    assert_eq!(scattered(&signature, &[3, 2, 1]).unwrap(), shapes);
 }
 
 /// Hands out prepared batches and then ends.

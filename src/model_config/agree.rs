@@ -6,6 +6,8 @@ use super::{
 };
 use crate::{proto::inference as pb, tensor::Shape};
 
+const OUTPUT: &str = "output";
+
 /// Names, datatypes and shapes must be the engine's. Outputs may be left out, inputs may not.
 pub(super) fn check(config: &pb::ModelConfig, engine: &EngineSignature) -> Result<(), ConfigError> {
     let inputs = Side {
@@ -28,7 +30,7 @@ pub(super) fn check(config: &pb::ModelConfig, engine: &EngineSignature) -> Resul
     }
     let outputs = Side {
         config,
-        what: "output",
+        what: OUTPUT,
         tensors: &engine.outputs,
     };
     for output in &config.output {
@@ -87,7 +89,7 @@ impl Side<'_> {
         } else {
             dims.clone()
         };
-        if scalar || tensor.dims.accepts(&full) {
+        if scalar || tensor.dims.accepts(&full) || self.is_told_wider(tensor, &full) {
             return Ok(());
         }
         let batch_note = if batched {
@@ -110,6 +112,15 @@ impl Side<'_> {
              {full}{batch_note}{reason}",
             self.config.name, self.what, tensor.name, tensor.dims
         )))
+    }
+
+    /// Whether an output's configuration leaves open what the engine knows. So it is where the configuration was
+    /// completed from a model that was not optimised yet: folding constants may tell an engine more.
+    fn is_told_wider(&self, tensor: &EngineTensor, dims: &Shape) -> bool {
+        let has_batches = tensor.dims.first() == Some(&-1);
+        self.what == OUTPUT
+            && (self.config.max_batch_size == 0 || has_batches)
+            && dims.accepts(&tensor.dims)
     }
 
     /// Values that the engine reads on the host must not be given to it on a device, nor the reverse.

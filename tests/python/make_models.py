@@ -191,6 +191,14 @@ def onnx_shapes(repository):
         initializers=[helper.make_tensor("AXES", TensorProto.INT64, [1], [0])],
     )
 
+    # What it says of its output holds for one row, as exporters write it that traced one example.
+    repository.onnx(
+        "traced",
+        [helper.make_node("Neg", ["INPUT0"], ["OUTPUT0"])],
+        [info("INPUT0", "FP32", ["batch", 3])],
+        [info("OUTPUT0", "FP32", [1, 3])],
+    )
+
     # A batchable model without a configuration.
     repository.onnx(
         "complete",

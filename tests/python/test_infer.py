@@ -94,6 +94,10 @@ class Encodings(ConformanceTest):
             {"OUTPUT0": array * 2, "OUTPUT1": array, "OUTPUT2": np.array([7], np.float32)},
         )
 
+    def test_an_output_keeps_its_shape_where_the_model_file_is_wrong_about_it(self):
+        array = random_tensor(self.random, "FP32", (4, 3))
+        self.check("traced", {"INPUT0": array}, {"OUTPUT0": -array})
+
     def test_a_model_without_configuration_computes(self):
         inputs = {"INPUT0": random_tensor(self.random, "FP32", (4, 3))}
         self.check("complete", inputs, onnx_run("complete", inputs))

@@ -330,6 +330,25 @@ fn says_what_differs_from_the_engine() {
 }
 
 #[test]
+fn an_output_may_be_left_open_where_the_engine_knows_it_but_its_rows_may_not() {
+    let agrees = |config: &str, output: &[i64]| {
+        let engine = signature(&[-1, 3], output);
+        from_engine(config, &engine, &Environment::default()).is_ok()
+    };
+    let config = |batch, input, output| {
+        format!(
+            "max_batch_size: {batch} input {{ name: 'x' data_type: TYPE_FP32 dims: {input} }} \
+             output {{ name: 'y' data_type: TYPE_STRING dims: {output} }}"
+        )
+    };
+    assert!(agrees(&config(0, "[-1, 3]", "[1, -1, 128]"), &[1, 1, 128]));
+    assert!(!agrees(&config(0, "[-1, 3]", "[1, -1, 64]"), &[1, 1, 128]));
+    assert!(!agrees(&config(0, "[-1, -1]", "[1, 1, 128]"), &[1, 1, 128]));
+    assert!(agrees(&config(4, "[3]", "[-1]"), &[-1, 5]));
+    assert!(!agrees(&config(4, "[3]", "[-1]"), &[1, 5]));
+}
+
+#[test]
 fn says_which_tensor_cannot_be_batched() {
     for config in [
         "max_batch_size: 8",
