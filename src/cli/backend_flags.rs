@@ -110,8 +110,12 @@ fn apply_setting(config: &mut Config, setting: &str) -> Result<()> {
         ("onnxruntime", "enable-global-threadpool") => {}
         // Triton's folders for backend libraries and GPU bounds say nothing to this server. Inputs come to
         // the device in one piece, and instances have threads of their own, whatever these say.
-        (_, "backend-directory" | "min-compute-capability")
-        | ("tensorrt", "coalesce-request-input" | "execution-policy") => {}
+        ("", "triton-backend-memory-tracker")
+        | (_, "backend-directory" | "min-compute-capability")
+        | (
+            "tensorrt",
+            "additional-dependency-dirs" | "coalesce-request-input" | "execution-policy",
+        ) => {}
         _ if absent_backend(setting).is_some() => {}
         _ => bail!(
             "--backend-config {setting}: unknown setting; default-max-batch-size=N, tensorrt,plugins=FILE;FILE \
