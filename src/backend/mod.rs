@@ -4,7 +4,9 @@
 mod agree;
 mod batch;
 mod decoupled;
+mod factory;
 mod graphs;
+mod halt;
 pub mod identity;
 pub mod image_preprocess;
 mod on_device;
@@ -24,7 +26,9 @@ use std::{path::Path, sync::Arc};
 pub use self::{
     batch::{Batch, BatchInput},
     decoupled::{DecoupledExecutor, DecoupledRequest, Outputs, Responder, Stop},
+    factory::{Blueprint, Factory, Made, Verdict},
     graphs::Graphs,
+    halt::Halt,
     on_device::{Delivery, Enqueued, Executed, Landing, Routes, device_span, enqueue, on_host},
     pieces::Pieces,
     registry::BackendRegistry,
@@ -90,6 +94,11 @@ pub trait Backend: Send + Sync {
     /// If the file cannot be read by the engine.
     fn inspect(&self, _file: &Path) -> Result<Option<EngineSignature>, BackendError> {
         Ok(None)
+    }
+
+    /// What makes model files for this backend; `None` if they have to be there.
+    fn factory(&self) -> Option<&dyn Factory> {
+        None
     }
 
     /// Loads one executor. Called on the thread that will run it, and may be slow.

@@ -30,6 +30,22 @@ pub(super) struct BackendFlags {
         help_heading = "Backends"
     )]
     tensorrt_library: Option<PathBuf>,
+    /// libnvonnxparser's file, for building engines; otherwise it is looked for.
+    #[arg(
+        long,
+        env = "DESPINA_ONNX_PARSER_LIBRARY",
+        value_name = "FILE",
+        help_heading = "Backends"
+    )]
+    onnx_parser_library: Option<PathBuf>,
+    /// The folder that keeps engines that were built; otherwise one in the user's cache.
+    #[arg(
+        long,
+        env = "DESPINA_ENGINE_CACHE",
+        value_name = "FOLDER",
+        help_heading = "Backends"
+    )]
+    engine_cache: Option<PathBuf>,
     /// Triton's backend settings: `default-max-batch-size=N`, alone or after `onnxruntime,`;
     /// `tensorrt,plugins=FILE;FILE` and `tensorrt,version-compatible=BOOL`.
     #[arg(long, value_name = "BACKEND,KEY=VALUE", help_heading = "Backends")]
@@ -51,6 +67,14 @@ impl BackendFlags {
         set(&mut config.onnxruntime.download, self.onnxruntime_download);
         if self.tensorrt_library.is_some() {
             config.tensorrt.library.clone_from(&self.tensorrt_library);
+        }
+        if self.onnx_parser_library.is_some() {
+            let parser = &mut config.tensorrt.onnx_parser;
+            parser.clone_from(&self.onnx_parser_library);
+        }
+        if self.engine_cache.is_some() {
+            let cache = &mut config.tensorrt.engine_cache;
+            cache.clone_from(&self.engine_cache);
         }
         for setting in &self.backend_config {
             apply_setting(config, setting)?;

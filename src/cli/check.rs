@@ -100,7 +100,11 @@ fn report(index: &[IndexEntry]) -> String {
             .version
             .map_or_else(|| "-".to_owned(), |version| version.to_string());
         if entry.state == Some(VersionState::Ready) {
-            text.push_str(&format!("ok    {} {version}\n", entry.name));
+            let remark = match entry.reason.as_str() {
+                "" => String::new(),
+                reason => format!(" ({reason})"),
+            };
+            text.push_str(&format!("ok    {} {version}{remark}\n", entry.name));
         } else {
             bad += 1;
             text.push_str(&format!(

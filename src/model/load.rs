@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Leases, Model, ModelFolder, labels,
+    stand_in::StandIn,
     warmup::{self, Warmup},
 };
 use crate::{
@@ -51,8 +52,8 @@ pub struct LoadRequest {
 
 /// Loads model versions.
 pub struct Loader {
-    backends: BackendRegistry,
-    config: LoaderConfig,
+    pub(super) backends: BackendRegistry,
+    pub(super) config: LoaderConfig,
     /// Of all the models' queues.
     timer: Timer,
 }
@@ -73,7 +74,20 @@ impl Loader {
     /// Why it cannot be served; nothing stays allocated.
     pub fn load(&self, request: &LoadRequest) -> Result<Arc<Model>> {
         let start = Instant::now();
-        let mut prepared = self.prepare(request)?;
+        match self.sourced(request)? {
+            Some(sourced) => self.load_sourced(request, sourced, start),
+            None => self.assemble(request, self.prepare(request)?, None, start),
+        }
+    }
+
+    /// Loads and warms up what is prepared.
+    pub(super) fn assemble(
+        &self,
+        request: &LoadRequest,
+        mut prepared: Prepared,
+        stand_in: Option<StandIn>,
+        start: Instant,
+    ) -> Result<Arc<Model>> {
         let mut reservation = self.place(request, &mut prepared)?;
         let config = &prepared.config;
         let labels = labels::read(config, &request.model_folder)?;
@@ -96,13 +110,14 @@ impl Loader {
             load_duration: start.elapsed(),
             infer: scheduler,
             engine,
+            stand_in,
             _folder: request.model_folder.clone(),
             leases: Arc::new(Leases::default()),
             config: prepared.config,
         }))
     }
 
-    fn prepare(&self, request: &LoadRequest) -> Result<Prepared> {
+    pub(super) fn prepare(&self, request: &LoadRequest) -> Result<Prepared> {
         let version_folder = request.model_folder.join(request.version.to_string());
         let mut proto = request.config.clone();
         model_config::complete_from_files(&mut proto, &request.name, &version_folder)?;
@@ -198,16 +213,28 @@ impl Loader {
     }
 }
 
-struct Prepared {
-    config: ModelConfig,
-    backend: Arc<dyn Backend>,
-    file: PathBuf,
+/// What a model is loaded from.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) config: ModelConfig,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) file: PathBuf,
     /// Why the engine cannot use the GPUs that there are.
-    engine_fault: Option<String>,
-    devices: Arc<Devices>,
+    pub(super) engine_fault: Option<String>,
+    pub(super) devices: Arc<Devices>,
 }
 
 impl Prepared {
+    /// What an executor of that name is made from.
+    pub(super) fn spec<'a>(&'a self, instance: &'a str) -> LoadSpec<'a> {
+        LoadSpec {
+            file: &self.file,
+            config: &self.config,
+            instance,
+            devices: &self.devices,
+        }
+    }
+
     /// What an instance's thread does first: load its executor and warm it up.
     fn loading(
         &self,

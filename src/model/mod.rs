@@ -1,11 +1,13 @@
 //! A model version that is loaded: its configuration, its statistics, and the composed [`Infer`]
 //! that answers it. Knows nothing of repositories and front doors.
 
+mod accuracy;
 mod check;
 mod folder;
 mod labels;
 mod lease;
 mod load;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod warmup;
@@ -37,6 +39,8 @@ pub struct Model {
     infer: Arc<dyn Infer>,
     /// Stops and joins what serves the model; run once, when it is unloaded.
     engine: load::Engine,
+    /// If it stands in for another.
+    stand_in: Option<stand_in::StandIn>,
     /// Removed, if it is temporary, once the engine is gone.
     _folder: ModelFolder,
     leases: Arc<Leases>,
@@ -73,6 +77,19 @@ impl Model {
     /// What it has done since it was loaded.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Whether another is to take its place: see [`Loader::replace`].
+    pub fn is_stand_in(&self) -> bool {
+        self.stand_in
+            .as_ref()
+            .is_some_and(stand_in::StandIn::is_pending)
+    }
+
+    /// What is to be said of it, though it serves; empty if nothing is.
+    pub fn remark(&self) -> String {
+        let stand_in = self.stand_in.as_ref();
+        stand_in.map(stand_in::StandIn::remark).unwrap_or_default()
     }
 
     /// How long loading and warming up took.

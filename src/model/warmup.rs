@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::{
     backend::{BackendError, Batch, BatchInput, Executor},
     model_config::{ModelConfig, WarmupData, WarmupInput, WarmupSample},
-    tensor::{Buffer, Datatype, Tensor},
+    tensor::{Buffer, Datatype, Shape, Tensor},
 };
 
 /// A batch and how often to run it.
@@ -15,6 +15,46 @@ pub(super) struct Warmup {
     name: String,
     batch: Batch,
     count: usize,
+}
+
+impl Warmup {
+    /// What it runs.
+    pub(super) fn into_batch(self) -> Batch {
+        self.batch
+    }
+}
+
+/// A batch of random inputs of those shapes, by name.
+///
+/// # Errors
+/// If one is too large.
+pub(super) fn random_batch(
+    config: &ModelConfig,
+    shapes: &[(String, Shape)],
+) -> Result<Batch, BackendError> {
+    let mut inputs: SmallVec<[BatchInput; 2]> = SmallVec::new();
+    for (index, spec) in config.inputs.iter().enumerate() {
+        let Some((_, shape)) = shapes.iter().find(|(name, _)| **name == *spec.name) else {
+            continue;
+        };
+        let input = WarmupInput {
+            datatype: spec.datatype,
+            dims: shape.clone(),
+            data: WarmupData::Random,
+        };
+        let tensor = tensor(&spec.name, &input, None, Path::new(""))?;
+        inputs.push(BatchInput { index, tensor });
+    }
+    let rows = inputs
+        .first()
+        .and_then(|input| input.tensor.shape.first().copied());
+    let rows = rows.filter(|_| config.max_batch_size > 0);
+    Ok(Batch {
+        batch_size: rows.and_then(|rows| rows.try_into().ok()).unwrap_or(1),
+        inputs,
+        wanted: (0..config.outputs.len()).collect(),
+        outputs: vec![None; config.outputs.len()],
+    })
 }
 
 /// Builds the batches; files are read from `<model>/warmup/`.

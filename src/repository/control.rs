@@ -24,7 +24,7 @@ use super::{
     registry::Registry,
     settle::Settle,
     source::{Aspired, Found, Listing, Source},
-    threads::{Load, Threads},
+    threads::{Load, Replaced, Threads},
     watch::{Heard, Watch},
 };
 use crate::{error::Result, inference::ModelName};
@@ -39,6 +39,8 @@ pub(super) enum Message<M> {
         version: u64,
         result: Result<Arc<M>>,
     },
+    /// What was to take a stand-in's place was made, or not.
+    Replaced(Replaced<M>),
     /// An unload ended.
     Drained { model: ModelName, version: u64 },
     /// Something happened in a repository.
@@ -219,6 +221,10 @@ impl<L: Load> Control<L> {
                 self.threads.load_ended();
                 let result = self.keep(&model, version, result);
                 self.loaded(&model, version, result);
+            }
+            Message::Replaced(replaced) => {
+                self.threads.replace_ended();
+                self.replaced(replaced);
             }
             Message::Drained { model, version } => {
                 self.threads.drain_ended();

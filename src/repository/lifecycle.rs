@@ -16,8 +16,11 @@ use super::{
     source::Aspired,
 };
 use crate::{
+    backend::Halt,
     error::{Error, Result},
     inference::ModelName,
+    model::ModelFolder,
+    proto::inference as pb,
 };
 
 /// Who asked, if somebody waits for the answer.
@@ -52,6 +55,18 @@ pub(super) struct Lifecycle<M> {
 struct Incarnation<M> {
     stamp: Stamp,
     model: Arc<M>,
+    /// Of what is made to take its place; nobody wants that once this no longer serves.
+    replacement: Replacement,
+}
+
+/// Halts the making of what would take an incarnation's place when that goes.
+#[derive(Default)]
+struct Replacement(Halt);
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        self.0.halt();
+    }
 }
 
 /// A load under way.
@@ -78,6 +93,9 @@ pub(super) struct Swap<M> {
     pub(super) ready: Vec<(u64, Arc<M>)>,
     pub(super) retired: Vec<u64>,
     pub(super) present: BTreeSet<u64>,
+    /// What the versions were loaded from.
+    pub(super) folder: ModelFolder,
+    pub(super) config: pb::ModelConfig,
 }
 
 /// A version failed, so none is used.
@@ -179,6 +197,34 @@ impl<M> Lifecycle<M> {
         Some(ending)
     }
 
+    /// What halts the making of what is to take the version's place.
+    pub(super) fn halt_of(&self, version: u64) -> Option<Halt> {
+        let live = self.live.get(&version)?;
+        Some(live.replacement.0.clone())
+    }
+
+    /// `model` takes the place of `stand_in`, if that still serves.
+    pub(super) fn replace(&mut self, version: u64, stand_in: &Arc<M>, model: &Arc<M>) -> bool {
+        let live = self.live.get_mut(&version);
+        let Some(live) = live.filter(|live| Arc::ptr_eq(&live.model, stand_in)) else {
+            return false;
+        };
+        let old = mem::replace(&mut live.model, Arc::clone(model));
+        self.count_draining(&[(version, old)]);
+        true
+    }
+
+    /// Whether that is what serves as the version.
+    pub(super) fn serves(&self, version: u64, model: &Arc<M>) -> bool {
+        let live = self.live.get(&version);
+        live.is_some_and(|live| Arc::ptr_eq(&live.model, model))
+    }
+
+    /// Something is to be unloaded that never served; see [`Lifecycle::drained`].
+    pub(super) fn discard(&mut self, version: u64, model: &Arc<M>) {
+        self.count_draining(&[(version, Arc::clone(model))]);
+    }
+
     /// Nothing is to serve any more; returns what is to be unloaded.
     pub(super) fn unload(&mut self) -> Vec<(u64, Arc<M>)> {
         self.last = None;
@@ -225,7 +271,12 @@ impl<M> Lifecycle<M> {
                 continue;
             };
             ready.push((version, Arc::clone(&model)));
-            let old = self.live.insert(version, Incarnation { stamp, model });
+            let incarnation = Incarnation {
+                stamp,
+                model,
+                replacement: Replacement::default(),
+            };
+            let old = self.live.insert(version, incarnation);
             drain.extend(old.map(|old| (version, old.model)));
         }
         Ending {
@@ -233,6 +284,8 @@ impl<M> Lifecycle<M> {
                 ready,
                 retired: attempt.retire,
                 present: attempt.aspired.present,
+                folder: attempt.aspired.folder,
+                config: attempt.aspired.config,
             }),
             drain,
             reply: attempt.reply,

@@ -1,12 +1,15 @@
 //! How the control loop carries out what is ordered of one model.
 
+use std::sync::Arc;
+
 use super::{
     Given,
     control::Control,
-    lifecycle::{Order, Reply},
+    lifecycle::{Order, Reply, Swap},
     load_failed,
+    registry::Loaded,
     source::{Aspired, Override},
-    threads::Load,
+    threads::{Load, Replaced},
 };
 use crate::{
     error::{Error, Result},
@@ -39,12 +42,7 @@ impl<L: Load> Control<L> {
     }
 
     /// A version was loaded, or could not be.
-    pub(super) fn loaded(
-        &mut self,
-        name: &ModelName,
-        version: u64,
-        result: Result<std::sync::Arc<L::Model>>,
-    ) {
+    pub(super) fn loaded(&mut self, name: &ModelName, version: u64, result: Result<Arc<L::Model>>) {
         let Some(life) = self.lives.get_mut(name) else {
             return;
         };
@@ -177,7 +175,11 @@ impl<L: Load> Control<L> {
             Ok(swap) => {
                 self.registry.update(name, |entry| {
                     entry.swap(&swap.ready, &swap.retired, &swap.present);
+                    for (version, model) in &swap.ready {
+                        entry.remark(*version, model.remark());
+                    }
                 });
+                self.begin_replacements(name, &swap);
                 Ok(())
             }
             Err(failure) => {
@@ -190,6 +192,60 @@ impl<L: Load> Control<L> {
             self.threads.drain(name, version, model);
         }
         self.conclude(name, ending.reply, result);
+    }
+
+    /// Has made what is to take the place of what only stands in.
+    fn begin_replacements(&mut self, name: &ModelName, swap: &Swap<L::Model>) {
+        for (version, model) in swap.ready.iter().filter(|(_, model)| model.is_stand_in()) {
+            let life = self.lives.get(name);
+            let Some(halt) = life.and_then(|life| life.halt_of(*version)) else {
+                continue;
+            };
+            let request = LoadRequest {
+                name: name.clone(),
+                version: *version,
+                model_folder: swap.folder.clone(),
+                config: swap.config.clone(),
+            };
+            self.threads.replace(request, Arc::clone(model), halt);
+        }
+    }
+
+    /// What was made takes its place, unless nobody wants it any more; if nothing was, the stand-in says why.
+    pub(super) fn replaced(&mut self, replaced: Replaced<L::Model>) {
+        let Replaced {
+            model: name,
+            version,
+            stand_in,
+            result,
+        } = replaced;
+        let name = &name;
+        let Some(life) = self.lives.get_mut(name) else {
+            if let Ok(model) = result {
+                self.threads.drain(name, version, model);
+            }
+            return;
+        };
+        match result {
+            Ok(model) if life.replace(version, &stand_in, &model) => {
+                tracing::info!(model = %name, version, "what was built takes the stand-in's place");
+                self.registry.update(name, |entry| {
+                    entry.replace(version, &model);
+                    entry.remark(version, model.remark());
+                });
+                self.threads.drain(name, version, stand_in);
+            }
+            Ok(model) => {
+                life.discard(version, &model);
+                self.threads.drain(name, version, model);
+            }
+            Err(_) if life.serves(version, &stand_in) => {
+                let remark = stand_in.remark();
+                self.registry
+                    .update(name, |entry| entry.remark(version, remark));
+            }
+            Err(_) => {}
+        }
     }
 
     /// The folder says that nothing can be loaded.

@@ -63,6 +63,16 @@ pub trait Loaded: Send + Sync + 'static {
 
     /// Waits until every lease is back, then frees everything. Blocks.
     fn unload(&self);
+
+    /// Whether another is to take its place as soon as that is made.
+    fn is_stand_in(&self) -> bool {
+        false
+    }
+
+    /// What the index is to say of it, though it serves; empty if nothing.
+    fn remark(&self) -> String {
+        String::new()
+    }
 }
 
 impl Loaded for Model {
@@ -74,6 +84,14 @@ impl Loaded for Model {
 
     fn unload(&self) {
         Self::unload(self);
+    }
+
+    fn is_stand_in(&self) -> bool {
+        Self::is_stand_in(self)
+    }
+
+    fn remark(&self) -> String {
+        Self::remark(self)
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct ModelEntry<M> {
 pub(super) struct VersionEntry<M> {
     pub(super) state: VersionState,
     pub(super) reason: String,
+    /// What is to be said of what serves, though it does.
+    pub(super) remark: String,
     pub(super) model: Option<Arc<M>>,
 }
 
@@ -49,8 +51,8 @@ impl<M> ModelEntry<M> {
         for (version, model) in ready {
             let row = VersionEntry {
                 state: VersionState::Ready,
-                reason: String::new(),
                 model: Some(Arc::clone(model)),
+                ..VersionEntry::default()
             };
             self.versions.insert(*version, row);
         }
@@ -60,12 +62,35 @@ impl<M> ModelEntry<M> {
             }
         }
         self.versions.retain(|version, row| {
-            row.reason.clear();
+            row.reason.clone_from(&row.remark);
             if row.state == VersionState::Unavailable {
-                row.reason.push_str(UNLOADED);
+                UNLOADED.clone_into(&mut row.reason);
             }
             row.state != VersionState::Unavailable || present.contains(version)
         });
+    }
+
+    /// `model` serves as a version, in the place of what stood in for it.
+    pub(super) fn replace(&mut self, version: u64, model: &Arc<M>) {
+        if let Some(row) = self
+            .versions
+            .get_mut(&version)
+            .filter(|row| row.model.is_some())
+        {
+            row.model = Some(Arc::clone(model));
+        }
+    }
+
+    /// What is to be said of what serves as a version.
+    pub(super) fn remark(&mut self, version: u64, remark: String) {
+        if let Some(row) = self
+            .versions
+            .get_mut(&version)
+            .filter(|row| row.model.is_some())
+        {
+            row.reason.clone_from(&remark);
+            row.remark = remark;
+        }
     }
 
     /// A load failed, for these reasons; what served still does.
@@ -129,6 +154,7 @@ impl<M> ModelEntry<M> {
 impl<M> VersionEntry<M> {
     fn retire(&mut self) {
         self.reason.clear();
+        self.remark.clear();
         if self.model.take().is_some() {
             self.state = VersionState::Unloading;
         } else if self.state == VersionState::Unavailable {
@@ -160,6 +186,7 @@ impl<M> Default for VersionEntry<M> {
         Self {
             state: VersionState::Unavailable,
             reason: String::new(),
+            remark: String::new(),
             model: None,
         }
     }
@@ -180,6 +207,7 @@ impl<M> Clone for VersionEntry<M> {
         Self {
             state: self.state,
             reason: self.reason.clone(),
+            remark: self.remark.clone(),
             model: self.model.clone(),
         }
     }

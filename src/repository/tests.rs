@@ -5,6 +5,7 @@ mod control;
 mod files;
 mod lifecycle;
 mod plan;
+mod replacement;
 mod rig;
 mod settle;
 mod source;

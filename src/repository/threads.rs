@@ -16,6 +16,7 @@ use std::{
 
 use super::{control::Message, registry::Loaded};
 use crate::{
+    backend::Halt,
     error::{Error, Result},
     inference::ModelName,
     model::{LoadRequest, Loader, Model},
@@ -28,6 +29,14 @@ pub(super) trait Load: Send + Sync + 'static {
 
     /// Loads one version. Blocks.
     fn load(&self, request: &LoadRequest) -> Result<Arc<Self::Model>>;
+
+    /// Makes what is to take a stand-in's place. Blocks, maybe for minutes, and ends soon after `halt`.
+    fn replace(
+        &self,
+        request: &LoadRequest,
+        stand_in: &Self::Model,
+        halt: &Halt,
+    ) -> Result<Arc<Self::Model>>;
 }
 
 impl Load for Loader {
@@ -36,6 +45,18 @@ impl Load for Loader {
     fn load(&self, request: &LoadRequest) -> Result<Arc<Model>> {
         Self::load(self, request)
     }
+
+    fn replace(&self, request: &LoadRequest, stand_in: &Model, halt: &Halt) -> Result<Arc<Model>> {
+        Self::replace(self, request, stand_in, halt)
+    }
+}
+
+/// How the making of what is to take a stand-in's place ended.
+pub(super) struct Replaced<M> {
+    pub(super) model: ModelName,
+    pub(super) version: u64,
+    pub(super) stand_in: Arc<M>,
+    pub(super) result: Result<Arc<M>>,
 }
 
 /// The threads. They report to the control loop.
@@ -46,6 +67,7 @@ pub(super) struct Threads<L: Load> {
     loading_count: usize,
     waiting: VecDeque<LoadRequest>,
     draining_count: usize,
+    replacing_count: usize,
     /// To be unloaded as soon as there is a thread for it.
     undrained: Vec<(ModelName, u64, Arc<L::Model>)>,
 }
@@ -60,6 +82,7 @@ impl<L: Load> Threads<L> {
             loading_count: 0,
             waiting: VecDeque::new(),
             draining_count: 0,
+            replacing_count: 0,
             undrained: Vec::new(),
         }
     }
@@ -79,6 +102,41 @@ impl<L: Load> Threads<L> {
     /// Takes away the loads that have not begun.
     pub(super) fn take_waiting(&mut self) -> VecDeque<LoadRequest> {
         std::mem::take(&mut self.waiting)
+    }
+
+    /// Makes what is to take a stand-in's place; [`Message::Replaced`] follows. It takes no place from loads: what
+    /// makes it runs one at a time on each device.
+    pub(super) fn replace(&mut self, request: LoadRequest, stand_in: Arc<L::Model>, halt: Halt) {
+        self.replacing_count += 1;
+        let (name, version) = (request.name.clone(), request.version);
+        let (loader, inbox) = (Arc::clone(&self.loader), self.inbox.clone());
+        let (key, old) = (name.clone(), Arc::clone(&stand_in));
+        let tell = move |result| {
+            Message::Replaced(Replaced {
+                model: key.clone(),
+                version,
+                stand_in: Arc::clone(&old),
+                result,
+            })
+        };
+        let unable = tell.clone();
+        let run = move || {
+            let result = guarded(|| loader.replace(&request, &stand_in, &halt));
+            if let Err(error) = &result {
+                let model = &request.name;
+                tracing::warn!(%model, version, reason = %error, "nothing takes the stand-in's place");
+            }
+            send(&inbox, tell(result));
+        };
+        if let Err(error) = start(format!("build-{name}"), run) {
+            let error = Error::unavailable("no_thread", format!("no thread to build on: {error}"));
+            let _ = self.inbox.send(unable(Err(error)));
+        }
+    }
+
+    /// To be called for each [`Message::Replaced`].
+    pub(super) fn replace_ended(&mut self) {
+        self.replacing_count -= 1;
     }
 
     /// Unloads the version once its last request has finished; [`Message::Drained`] follows.
@@ -126,7 +184,11 @@ impl<L: Load> Threads<L> {
 
     /// Loads and unloads that have not ended.
     pub(super) fn busy_count(&self) -> usize {
-        self.loading_count + self.waiting.len() + self.draining_count + self.undrained.len()
+        self.loading_count
+            + self.waiting.len()
+            + self.draining_count
+            + self.undrained.len()
+            + self.replacing_count
     }
 
     fn fill(&mut self) {
@@ -144,18 +206,12 @@ impl<L: Load> Threads<L> {
         let loader = Arc::clone(&self.loader);
         let inbox = self.inbox.clone();
         let run = move || {
-            let sent = inbox.send(Message::Loaded {
+            let message = Message::Loaded {
                 version,
                 result: load(loader.as_ref(), &request),
                 model: request.name,
-            });
-            // The loop has stopped: nobody else will free what was loaded.
-            if let Err(SendError(Message::Loaded {
-                result: Ok(model), ..
-            })) = sent
-            {
-                model.unload();
-            }
+            };
+            send(&inbox, message);
         };
         if let Err(error) = start(format!("load-{name}"), run) {
             let error = Error::unavailable("no_thread", format!("no thread to load on: {error}"));
@@ -168,23 +224,41 @@ impl<L: Load> Threads<L> {
     }
 }
 
+/// Tells the loop what was loaded. If it has stopped, nobody else will free that.
+fn send<M: Loaded>(inbox: &Sender<Message<M>>, message: Message<M>) {
+    if let Err(SendError(message)) = inbox.send(message)
+        && let Message::Loaded {
+            result: Ok(model), ..
+        }
+        | Message::Replaced(Replaced {
+            result: Ok(model), ..
+        }) = message
+    {
+        model.unload();
+    }
+}
+
 /// Loads, and says so.
 fn load<L: Load>(loader: &L, request: &LoadRequest) -> Result<Arc<L::Model>> {
     let began = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| loader.load(request)));
-    let result = result.unwrap_or_else(|panic| {
-        let reason = text(panic.as_ref());
-        Err(Error::internal(
-            "load_panicked",
-            format!("loading panicked: {reason}"),
-        ))
-    });
+    let result = guarded(|| loader.load(request));
     let LoadRequest { name, version, .. } = request;
     match &result {
         Ok(_) => tracing::info!(model = %name, version, duration = ?began.elapsed(), "loaded"),
         Err(error) => tracing::warn!(model = %name, version, reason = %error, "load failed"),
     }
     result
+}
+
+/// A panic is a failure.
+fn guarded<T>(load: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|panic| {
+        let reason = text(panic.as_ref());
+        Err(Error::internal(
+            "load_panicked",
+            format!("loading panicked: {reason}"),
+        ))
+    })
 }
 
 fn start(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {

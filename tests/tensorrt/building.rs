@@ -180,9 +180,9 @@ fn what_cannot_be_built_says_why_and_writes_nothing() {
         ),
         (
             "onnx_int32",
-            &["--profile", PROFILE, "--gpu", "7"],
+            &["--profile", PROFILE, "--gpu", "70"],
             none,
-            "there is no GPU 7",
+            "there is no GPU 70",
         ),
     ];
     for (model, flags, environment, part) in table {

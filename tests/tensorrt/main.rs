@@ -13,6 +13,7 @@ mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod execution;
+mod factory;
 mod faults;
 mod lean;
 mod loading;

@@ -52,6 +52,11 @@ impl Rig {
     }
 
     pub fn start(&self, flags: &[&str]) -> Server {
+        self.start_in(flags, &[])
+    }
+
+    /// The same with more environment variables.
+    pub fn start_in(&self, flags: &[&str], more: &[(&str, &str)]) -> Server {
         let config = self.folder.path().join("server.yaml");
         fs::write(&config, "gpu:\n  pinned_memory_pool_byte_size: 1048576\n").unwrap();
         let (config, folder) = (
@@ -66,7 +71,7 @@ impl Rig {
             ("FAKE_CUDA_DEVICES", "2"),
             ("FAKE_CUDA_MEMORY_MB", "64"),
         ];
-        Server::start_in(self.models.path(), &flags, &environment)
+        Server::start_in(self.models.path(), &flags, &[&environment, more].concat())
     }
 
     /// Runs `despina engine build` where the server would run.

@@ -91,12 +91,12 @@ Dims Context::input_shape(Tensor const &tensor) const {
     return set == shapes_.end() ? tensor.shape : set->second;
 }
 
-// `copy`: that of its input; `resize`: as its input's values say; otherwise the output's own, with the
+// `copy`, and `zero` of an input: that of the input; `resize`: as its input's values say; otherwise the output's own, with the
 // first input's rows.
 Dims Context::output_shape(Operation const &operation) const {
     Dims shape = plan_.find(operation.output.c_str())->shape;
     Tensor const *source = plan_.find(operation.argument.c_str());
-    if (operation.kind == "copy" && source != nullptr) {
+    if ((operation.kind == "copy" || operation.kind == "zero") && source != nullptr) {
         return input_shape(*source);
     }
     if (operation.kind == "resize" && source != nullptr) {

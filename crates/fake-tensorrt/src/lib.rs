@@ -22,7 +22,7 @@
 //! | `profile <input>=<min>/<opt>/<max> …` | one optimization profile; in order |
 //! | `run copy <output> <input>` | the output is the input |
 //! | `run profile <output>` | every byte of it is the number of the profile |
-//! | `run zero <output>` | every byte of it is the length of its name; in shape the output's own |
+//! | `run zero <output> [<input>]` | every byte of it is the length of its name; in shape the input's, or its own |
 //! | `run nonzero <output> <input>` | the bytes of the input that are not 0: how many is known when they are read |
 //! | `run resize <output> <input>` | its shape is what the shape tensor says |
 //! | `weights <bytes>`, `streamable <bytes>` | memory of the device that the engine takes; what of it can be streamed |

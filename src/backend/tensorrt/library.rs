@@ -12,18 +12,56 @@ use serde::{Deserialize, Serialize};
 use tensorrt_sys::{Library, OnnxParser, OpenError, header_version};
 
 /// Settings of the `tensorrt` backend.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The library's file; nothing else is looked at if this is set.
     pub library: Option<PathBuf>,
     /// The ONNX parser's file; otherwise it is looked for beside the library, and where the system looks.
     pub onnx_parser: Option<PathBuf>,
+    /// The folder of engines that were built from ONNX models; otherwise `despina/engines` in the user's cache.
+    pub engine_cache: Option<PathBuf>,
+    /// Most bytes of engines in it.
+    pub engine_cache_byte_limit: u64,
     /// Shared libraries of plugins, loaded before any engine. No other is ever loaded.
     pub plugins: Vec<PathBuf>,
     /// Whether plans may bring host code along, as those built to be version compatible do. They can
     /// then run any code in this process.
     pub version_compatible: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            library: None,
+            onnx_parser: None,
+            engine_cache: None,
+            engine_cache_byte_limit: 20 << 30,
+            plugins: Vec::new(),
+            version_compatible: false,
+        }
+    }
+}
+
+impl Config {
+    /// The folder of built engines: the setting, or one in the user's cache.
+    ///
+    /// # Errors
+    /// If the user has none.
+    pub(super) fn engine_folder(&self) -> Result<PathBuf, String> {
+        let set = |name| {
+            env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+        let folder = self.engine_cache.clone();
+        folder
+            .or_else(|| Some(cache()?.join("despina").join("engines")))
+            .ok_or_else(|| {
+                "there is no folder to keep built engines in: set tensorrt.engine_cache".to_owned()
+            })
+    }
 }
 
 /// The kinds of the library, the most able first: the full one, the one that finds the library that a plan

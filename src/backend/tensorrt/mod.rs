@@ -32,6 +32,7 @@ use self::{
     engine::{Engine, Place},
     engines::Engines,
     executor::EngineExecutor,
+    factory::Turns,
     runtime::{EngineOptions, StreamingBudget},
     signature::signature,
 };
@@ -39,7 +40,7 @@ pub use self::{
     library::Config,
     plan::{NoPlan, PlanVersion, plan_version},
 };
-use super::{Backend, BackendError, Executor, LoadSpec, agree, on_device};
+use super::{Backend, BackendError, Executor, Factory, LoadSpec, agree, on_device};
 use crate::{
     device::{Device, Devices, Gpu, Inventory, cuda::Context},
     model_config::EngineSignature,
@@ -57,6 +58,8 @@ pub struct TensorRt {
     first_gpu: Result<u32, String>,
     opened: OnceLock<Result<Arc<Library>, BackendError>>,
     engines: Engines,
+    /// One build at a time on each GPU.
+    turns: Arc<Turns>,
 }
 
 impl TensorRt {
@@ -86,6 +89,7 @@ impl TensorRt {
             first_gpu,
             opened: OnceLock::new(),
             engines: Engines::default(),
+            turns: Arc::default(),
         })
     }
 
@@ -159,6 +163,10 @@ impl Backend for TensorRt {
                 "the tensorrt backend runs on GPUs only, and this instance has none".to_owned(),
             )),
         }
+    }
+
+    fn factory(&self) -> Option<&dyn Factory> {
+        Some(self)
     }
 
     fn inspect(&self, file: &Path) -> Result<Option<EngineSignature>, BackendError> {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::name;
 use crate::{
+    backend::Halt,
     error::Result,
     model::{LeaseGuard, Leases, LoadRequest, ModelFolder},
     repository::{
@@ -33,6 +34,9 @@ pub(super) struct Fake {
     serial: usize,
     leases: Arc<Leases>,
     unloaded: mpsc::Sender<usize>,
+    stands_in: bool,
+    /// Whether nothing takes its place.
+    remains: AtomicBool,
     _folder: ModelFolder,
 }
 
@@ -56,6 +60,19 @@ impl Loaded for Fake {
         self.leases.wait_drained();
         let _ = self.unloaded.send(self.serial);
     }
+
+    fn is_stand_in(&self) -> bool {
+        self.stands_in
+    }
+
+    fn remark(&self) -> String {
+        let remark = match (self.stands_in, self.remains.load(Ordering::SeqCst)) {
+            (true, true) => "remains",
+            (true, false) => "stands in",
+            (false, _) => "",
+        };
+        remark.to_owned()
+    }
 }
 
 /// A load that has begun and waits to be told how it ends.
@@ -63,6 +80,8 @@ pub(super) struct Begun {
     pub(super) model: String,
     pub(super) version: u64,
     pub(super) folder: PathBuf,
+    /// What would take a stand-in's place: whether nobody wants it any more.
+    pub(super) halt: Option<Halt>,
     verdict: mpsc::Sender<Result<()>>,
 }
 
@@ -85,6 +104,19 @@ pub(super) struct FakeLoader {
     most_running: AtomicUsize,
 }
 
+impl FakeLoader {
+    fn made(&self, request: &LoadRequest, stands_in: bool) -> Arc<Fake> {
+        Arc::new(Fake {
+            serial: self.serial.fetch_add(1, Ordering::SeqCst) + 1,
+            leases: Arc::default(),
+            unloaded: self.unloaded.clone(),
+            stands_in,
+            remains: AtomicBool::new(false),
+            _folder: request.model_folder.clone(),
+        })
+    }
+}
+
 impl Load for FakeLoader {
     type Model = Fake;
 
@@ -96,18 +128,29 @@ impl Load for FakeLoader {
             model: request.name.to_string(),
             version: request.version,
             folder: request.model_folder.to_path_buf(),
+            halt: None,
             verdict,
         };
         self.begun.send(begun).unwrap();
         let told = told.recv();
         self.running.fetch_sub(1, Ordering::SeqCst);
         told.expect("the test panics this load")?;
-        Ok(Arc::new(Fake {
-            serial: self.serial.fetch_add(1, Ordering::SeqCst) + 1,
-            leases: Arc::default(),
-            unloaded: self.unloaded.clone(),
-            _folder: request.model_folder.clone(),
-        }))
+        Ok(self.made(request, request.name.starts_with("stand-in")))
+    }
+
+    fn replace(&self, request: &LoadRequest, stand_in: &Fake, halt: &Halt) -> Result<Arc<Fake>> {
+        let (verdict, told) = mpsc::channel();
+        let begun = Begun {
+            model: request.name.to_string(),
+            version: request.version,
+            folder: request.model_folder.to_path_buf(),
+            halt: Some(halt.clone()),
+            verdict,
+        };
+        self.begun.send(begun).unwrap();
+        let told = told.recv().expect("the test panics this");
+        told.inspect_err(|_| stand_in.remains.store(true, Ordering::SeqCst))?;
+        Ok(self.made(request, false))
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use super::{recipe::Recipe, shapes::BuildProfile};
+use super::{
+    recipe::{Precision, Recipe},
+    shapes::BuildProfile,
+};
 use crate::{
     backend::{BackendError, tensorrt::profile::Range},
     model_config::{InputSpec, ModelConfig, Scheduling},
@@ -24,6 +27,8 @@ const LEVEL: &str = "engine_optimization_level";
 const VERSION_COMPATIBLE: &str = "engine_version_compatible";
 /// Which GPUs it shall run on.
 const HARDWARE: &str = "engine_hardware_compatibility";
+/// How far outputs may differ from ONNX Runtime's, or `none`.
+const TOLERANCE: &str = "engine_tolerance";
 /// What only plans that were built for it have.
 const STREAMING: &str = "weight_streaming_budget";
 
@@ -44,6 +49,35 @@ pub fn recipe(config: &ModelConfig) -> Result<Recipe, BackendError> {
         workspace_byte_limit: parameter(config, WORKSPACE)?,
         profiles: profiles(config)?,
     })
+}
+
+/// How far an engine's outputs may differ from ONNX Runtime's: what the model says, or what is usual for the
+/// precision. `None` if they are not compared.
+///
+/// # Errors
+/// [`BackendError::InvalidModel`] for what is no fraction.
+pub(super) fn tolerance(
+    config: &ModelConfig,
+    precision: Precision,
+) -> Result<Option<f64>, BackendError> {
+    let Some(text) = config.parameters.get(TOLERANCE) else {
+        return Ok(Some(precision.tolerance()));
+    };
+    if text.trim() == "none" {
+        return Ok(None);
+    }
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number: &f64| number.is_finite() && *number >= 0.0)
+        .map(Some)
+        .ok_or_else(|| {
+            unreadable(
+                config,
+                TOLERANCE,
+                text,
+                "expected a fraction such as 0.01, or 'none'",
+            )
+        })
 }
 
 fn profiles(config: &ModelConfig) -> Result<Vec<BuildProfile>, BackendError> {
@@ -284,7 +318,7 @@ mod tests {
         let text: String = all.iter().map(|(key, value)| with(key, value)).collect();
         let read = recipe(&config("3", &text)).unwrap();
         let expected = Recipe {
-            precision: super::super::recipe::Precision::Fp32,
+            precision: Precision::Fp32,
             hardware: super::super::recipe::Hardware::AmperePlus,
             version_compatible: true,
             weight_streaming: true,
@@ -312,5 +346,15 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn the_tolerance_is_the_models_or_that_of_the_precision() {
+        let of = |text: &str| tolerance(&config("3", text), Precision::Tf32);
+        assert_eq!(of("").unwrap(), Some(1e-2));
+        assert_eq!(of(&with(TOLERANCE, "0.5")).unwrap(), Some(0.5));
+        assert_eq!(of(&with(TOLERANCE, "none")).unwrap(), None);
+        assert!(of(&with(TOLERANCE, "-1")).is_err());
+        assert!(of(&with(TOLERANCE, "NaN")).is_err());
     }
 }

@@ -68,6 +68,17 @@ impl Precision {
         }
     }
 
+    /// How far an output may differ from what ONNX Runtime computes with 32-bit floats, as a fraction of
+    /// the output's largest magnitude.
+    pub(super) const fn tolerance(self) -> f64 {
+        match self {
+            Self::Fp32 => 1e-3,
+            Self::Tf32 => 1e-2,
+            Self::Fp16 => 2e-2,
+            Self::Bf16 => 5e-2,
+        }
+    }
+
     /// As the shim counts them.
     pub(in super::super) fn number(self) -> i32 {
         let number = match self {

@@ -32,7 +32,7 @@ pub struct Source {
 
 /// SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
+pub struct Digest(pub(super) [u8; 32]);
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +42,7 @@ impl fmt::Display for Digest {
 
 impl Digest {
     /// Of all that `hasher` was given.
-    fn of(hasher: Sha256) -> Self {
+    pub(super) fn of(hasher: Sha256) -> Self {
         Self(hasher.finalize().into())
     }
 }
@@ -92,7 +92,7 @@ fn digest(bytes: &[u8], folder: &Path, files: &BTreeSet<String>) -> Result<Diges
 }
 
 /// Length and content of a file.
-fn add_file(hasher: &mut Sha256, path: &Path) -> io::Result<()> {
+pub(super) fn add_file(hasher: &mut Sha256, path: &Path) -> io::Result<()> {
     let mut file = fs::File::open(path)?;
     let metadata = file.metadata()?;
     // Not a pipe or a device, which could hold this thread for ever.
