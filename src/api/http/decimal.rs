@@ -156,10 +156,13 @@ impl Decimal {
         }
     }
 
-    /// Its value, correctly rounded, where that takes one operation.
+    /// Its value, correctly rounded, where that is had quickly.
     pub(super) fn exact(&self) -> Option<f64> {
-        if !self.is_complete || self.whole > EXACT_WHOLE || self.exponent.abs() > EXACT_POWER {
+        if !self.is_complete || self.exponent.abs() > EXACT_POWER {
             return None;
+        }
+        if self.whole > EXACT_WHOLE {
+            return self.rounded();
         }
         let power = POWERS.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
         let whole = self.whole as f64;
@@ -169,6 +172,25 @@ impl Decimal {
         } else {
             whole * power
         }))
+    }
+
+    /// As [`Self::exact`], by one product of 128 bits, unless that leaves open how it is to be rounded.
+    fn rounded(&self) -> Option<f64> {
+        let places = usize::try_from(self.exponent.checked_neg()?).ok()?;
+        let (inverse, power) = *INVERSES.get(places)?;
+        let zeros = self.whole.leading_zeros();
+        let product = u128::from(self.whole << zeros) * u128::from(inverse);
+        let shift = product.leading_zeros();
+        let [high, _] = halves(product << shift);
+        // The inverse is a little too small: what is cut off is right to within three units.
+        let cut = high & 0x7ff;
+        if (0x3fd..=0x400).contains(&cut) {
+            return None;
+        }
+        let digits = (high >> 11) + u64::from(cut > 0x400);
+        let power = 12 - i32::try_from(zeros + shift).ok()? - power;
+        let power = u64::try_from(power + 1023).ok()?;
+        Some(self.signed(digits as f64 * f64::from_bits(power << 52)))
     }
 
     /// Its value to three units in the last place at most, in the normal range of doubles.
@@ -194,6 +216,36 @@ impl Decimal {
     fn signed(&self, value: f64) -> f64 {
         if self.is_negative { -value } else { value }
     }
+}
+
+/// The upper and the lower half.
+fn halves(number: u128) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = number.to_be_bytes();
+    [
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        u64::from_be_bytes(rest),
+    ]
+}
+
+/// For each number of places `p`, `i` and `q` so that `i / 2^(63 + q)` is just below `10^-p`, and `i` has its
+/// highest bit set.
+const INVERSES: [(u64, i32); EXACT_DIGITS + 1] = inverses();
+
+const fn inverses() -> [(u64, i32); EXACT_DIGITS + 1] {
+    let mut inverses = [(1 << 63, 0); EXACT_DIGITS + 1];
+    let mut power = 1_u64;
+    let mut places = 1;
+    while places <= EXACT_DIGITS {
+        power *= 10;
+        let bit_count = u64::BITS - power.leading_zeros();
+        let inverse = (1_u128 << (63 + bit_count)) / power as u128;
+        assert!(inverse >> 63 == 1);
+        #[allow(clippy::cast_possible_truncation)] // by the assertion
+        let inverse = inverse as u64;
+        inverses[places] = (inverse, bit_count.cast_signed());
+        places += 1;
+    }
+    inverses
 }
 
 /// The digits from `at` on after those of `whole`, and where they end. Wraps beyond 64 bits.
