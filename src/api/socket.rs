@@ -21,10 +21,10 @@ use tokio::{
     task::yield_now,
 };
 
-/// How much a connection moves before others have their turn: some tens of microseconds' worth. A client
-/// that is quick, or reads nothing and so has the kernel take megabytes at once, would otherwise make
+/// How much a connection moves before others have their turn: some hundred microseconds' worth, and
+/// more than an image has. A client that is quick, or reads nothing and so has the kernel take megabytes at once, would otherwise make
 /// everybody else wait for milliseconds. (What is read is bounded by the protocols' buffers as well.)
-const TURN_BYTE_SIZE: usize = 128 << 10;
+const TURN_BYTE_SIZE: usize = 1 << 20;
 
 /// A share of one connection. It is closed with its last share.
 #[derive(Clone, Debug)]
