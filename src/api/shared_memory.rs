@@ -229,7 +229,7 @@ impl Destinations {
                     ),
                 ));
             }
-            Box::pin(write(span.clone(), output.tensor.data.clone())).await?;
+            write(span.clone(), output.tensor.data.clone()).await?;
             stored.push(*index);
         }
         Ok(StoredOutputs(stored))

@@ -1,11 +1,10 @@
 //! Whether what one engine answers is close enough to what another does. Pure.
 
-use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
 use crate::{
     backend::Batch,
-    tensor::{Datatype, Tensor},
+    tensor::{Tensor, floats},
 };
 
 /// What a check is called: the same tolerance on the same samples is the same check.
@@ -63,7 +62,7 @@ fn compare_tensors(expected: &Tensor, found: &Tensor, tolerance: f64) -> Result<
     else {
         return Err("is not in host memory".to_owned());
     };
-    let numbers = |bytes| floats(expected.datatype, bytes);
+    let numbers = |bytes| floats(expected.datatype, bytes).map(Vec::from_iter);
     match (numbers(expected_bytes), numbers(found_bytes)) {
         (Some(expected), Some(found)) => {
             let difference = difference(&expected, &found);
@@ -101,30 +100,15 @@ fn difference(expected: &[f64], found: &[f64]) -> f64 {
     differences.fold(0.0, f64::max)
 }
 
-/// The numbers of a tensor of floats; `None` for other types.
-fn floats(datatype: Datatype, bytes: &[u8]) -> Option<Vec<f64>> {
-    Some(match datatype {
-        Datatype::Fp16 => each(bytes, |bytes| f16::from_le_bytes(bytes).to_f64()),
-        Datatype::Bf16 => each(bytes, |bytes| bf16::from_le_bytes(bytes).to_f64()),
-        Datatype::Fp32 => each(bytes, |bytes| f64::from(f32::from_le_bytes(bytes))),
-        Datatype::Fp64 => each(bytes, f64::from_le_bytes),
-        _ => return None,
-    })
-}
-
-fn each<const SIZE: usize>(bytes: &[u8], read: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {
-    let (elements, _) = bytes.as_chunks::<SIZE>();
-    elements.iter().map(|bytes| read(*bytes)).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
     use smallvec::smallvec;
 
     use super::*;
     use crate::{
         backend::BatchInput,
-        tensor::{Buffer, Shape},
+        tensor::{Buffer, Datatype, Shape},
     };
 
     fn tensor(datatype: Datatype, bytes: Vec<u8>) -> Tensor {

@@ -49,12 +49,8 @@ pub(super) fn random_batch(
         .first()
         .and_then(|input| input.tensor.shape.first().copied());
     let rows = rows.filter(|_| config.max_batch_size > 0);
-    Ok(Batch {
-        batch_size: rows.and_then(|rows| rows.try_into().ok()).unwrap_or(1),
-        inputs,
-        wanted: (0..config.outputs.len()).collect(),
-        outputs: vec![None; config.outputs.len()],
-    })
+    let rows = rows.and_then(|rows| rows.try_into().ok());
+    Ok(whole(config, rows.unwrap_or(1), inputs))
 }
 
 /// Builds the batches; files are read from `<model>/warmup/`.
@@ -117,16 +113,18 @@ fn batch(
         });
     }
     inputs.sort_by_key(|input| input.index);
-    Ok(Batch {
-        batch_size: if config.max_batch_size > 0 {
-            sample.batch_size
-        } else {
-            1
-        },
+    let rows = (config.max_batch_size > 0).then_some(sample.batch_size);
+    Ok(whole(config, rows.unwrap_or(1), inputs))
+}
+
+/// A batch of which every output is wanted.
+fn whole(config: &ModelConfig, batch_size: usize, inputs: SmallVec<[BatchInput; 2]>) -> Batch {
+    Batch {
+        batch_size,
         inputs,
         wanted: (0..config.outputs.len()).collect(),
         outputs: vec![None; config.outputs.len()],
-    })
+    }
 }
 
 fn tensor(

@@ -3,6 +3,7 @@
 
 mod bytes_tensor;
 mod dtype;
+mod floats;
 mod memory;
 mod shape;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod top_k_tests;
 pub use self::{
     bytes_tensor::{BytesTensor, push_element},
     dtype::Datatype,
+    floats::floats,
     memory::{Buffer, Memory, MemoryKind},
     shape::Shape,
     top_k::{Ranked, top_k},

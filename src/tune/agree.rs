@@ -1,9 +1,7 @@
 //! Whether a candidate answers as the model does as it is. Other optimisations add in another order, so
 //! floating-point numbers may differ a little; everything else may not. Pure.
 
-use half::{bf16, f16};
-
-use crate::{perf::Tensor, tensor::Datatype};
+use crate::{perf::Tensor, tensor::floats};
 
 /// # Errors
 /// The output that differs, and by how much.
@@ -30,7 +28,10 @@ fn output(due: &Tensor, own: &Tensor, tolerance: f64) -> Result<(), String> {
     if (due.datatype, &due.shape) != (own.datatype, &own.shape) {
         return Err(format!("output {name} has another shape"));
     }
-    let (Some(values), Some(others)) = (numbers(due), numbers(own)) else {
+    let (Some(values), Some(others)) = (
+        floats(due.datatype, &due.data),
+        floats(own.datatype, &own.data),
+    ) else {
         return match due.data == own.data {
             true => Ok(()),
             false => Err(format!("output {name} is another")),
@@ -45,20 +46,4 @@ fn output(due: &Tensor, own: &Tensor, tolerance: f64) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The elements of a floating-point tensor.
-fn numbers(tensor: &Tensor) -> Option<Box<dyn Iterator<Item = f64> + '_>> {
-    let data = &tensor.data[..];
-    Some(match tensor.datatype {
-        Datatype::Fp16 => Box::new(elements(data).map(|bytes| f16::from_le_bytes(bytes).into())),
-        Datatype::Bf16 => Box::new(elements(data).map(|bytes| bf16::from_le_bytes(bytes).into())),
-        Datatype::Fp32 => Box::new(elements(data).map(|bytes| f32::from_le_bytes(bytes).into())),
-        Datatype::Fp64 => Box::new(elements(data).map(f64::from_le_bytes)),
-        _ => return None,
-    })
-}
-
-fn elements<const SIZE: usize>(data: &[u8]) -> impl Iterator<Item = [u8; SIZE]> + '_ {
-    data.as_chunks().0.iter().copied()
 }

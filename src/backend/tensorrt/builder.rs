@@ -10,13 +10,13 @@ use std::{
 
 use tensorrt_sys::{
     self as sys, Library, OnnxParser, trt_blob, trt_build_options, trt_builder, trt_parse_error,
-    trt_tensor,
 };
 
 use super::{
-    engine::{dims, no_shape, shape},
+    engine::{dims, no_tensor, shape},
     factory::{BuildProfile, Recipe},
     log::{self, Log},
+    plugins,
     profile::Range,
 };
 use crate::{backend::BackendError, tensor::Shape};
@@ -75,9 +75,12 @@ impl Builder {
             _parser: None,
             _library: Arc::clone(library),
         };
-        plugins
-            .iter()
-            .try_for_each(|path| builder.load_plugins(path))?;
+        for path in plugins {
+            // SAFETY: the builder and the path live; the operator named the library.
+            plugins::load(path, &builder.log, |path| unsafe {
+                sys::trt_builder_load_plugins(builder.raw.as_ptr(), path.as_ptr())
+            })?;
+        }
         Ok(builder)
     }
 
@@ -180,31 +183,8 @@ impl Builder {
         })
     }
 
-    fn load_plugins(&self, path: &Path) -> Result<(), BackendError> {
-        let unusable = |why: String| {
-            BackendError::Unavailable(format!(
-                "plugins in {} cannot be loaded: {why}",
-                path.display()
-            ))
-        };
-        let text = CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|error| unusable(error.to_string()))?;
-        // SAFETY: the builder and the path live; the operator named the library.
-        match unsafe { sys::trt_builder_load_plugins(self.raw.as_ptr(), text.as_ptr()) } {
-            true => Ok(()),
-            false => Err(unusable(self.log.take())),
-        }
-    }
-
     fn input(&self, index: i32) -> Result<ModelInput, BackendError> {
-        let mut raw = trt_tensor {
-            name: ptr::null(),
-            datatype: 0,
-            is_input: false,
-            is_on_host: false,
-            is_linear: false,
-            shape: no_shape(),
-        };
+        let mut raw = no_tensor();
         // SAFETY: the builder lives, and the pointer is to a live value.
         let is_there = unsafe { sys::trt_builder_input(self.raw.as_ptr(), index, &raw mut raw) };
         let dims = shape(&raw.shape).filter(|_| is_there).ok_or_else(|| {

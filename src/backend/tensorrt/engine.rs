@@ -161,14 +161,7 @@ impl Engine {
     }
 
     fn tensor(&self, index: i32) -> Result<(EngineTensor, bool), String> {
-        let mut raw = trt_tensor {
-            name: ptr::null(),
-            datatype: 0,
-            is_input: false,
-            is_on_host: false,
-            is_linear: false,
-            shape: no_shape(),
-        };
+        let mut raw = no_tensor();
         // SAFETY: the engine lives, and the pointer is to a live value.
         let is_there = unsafe { sys::trt_engine_tensor(self.raw(), index, &raw mut raw) };
         if !is_there {
@@ -300,6 +293,18 @@ pub(super) fn no_shape() -> trt_dims {
     trt_dims {
         count: -1,
         extents: [0; sys::TRT_MAX_DIMS as usize],
+    }
+}
+
+/// A tensor to be filled in.
+pub(super) fn no_tensor() -> trt_tensor {
+    trt_tensor {
+        name: ptr::null(),
+        datatype: 0,
+        is_input: false,
+        is_on_host: false,
+        is_linear: false,
+        shape: no_shape(),
     }
 }
 

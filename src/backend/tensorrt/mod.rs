@@ -17,6 +17,7 @@ mod log;
 mod options;
 mod output;
 mod plan;
+mod plugins;
 mod profile;
 mod runtime;
 mod signature;

@@ -1,7 +1,6 @@
 //! Runtimes: what reads plans. One for each engine, so that what TensorRT says can be told apart.
 
 use std::{
-    ffi::CString,
     path::PathBuf,
     ptr::{self, NonNull},
     sync::Arc,
@@ -9,7 +8,10 @@ use std::{
 
 use tensorrt_sys::{self as sys, Library, trt_runtime};
 
-use super::log::{self, Log};
+use super::{
+    log::{self, Log},
+    plugins,
+};
 use crate::backend::BackendError;
 
 /// What reads engines, with its log.
@@ -60,18 +62,10 @@ impl Runtime {
         // SAFETY: the runtime lives.
         unsafe { sys::trt_runtime_allow_host_code(self.raw.as_ptr(), options.version_compatible) };
         for path in &options.plugins {
-            let unusable = |why: String| {
-                BackendError::Unavailable(format!(
-                    "plugins in {} cannot be loaded: {why}",
-                    path.display()
-                ))
-            };
-            let text = CString::new(path.as_os_str().as_encoded_bytes())
-                .map_err(|error| unusable(error.to_string()))?;
             // SAFETY: the runtime and the path live; the operator named the library.
-            if !unsafe { sys::trt_runtime_load_plugins(self.raw.as_ptr(), text.as_ptr()) } {
-                return Err(unusable(self.log.take()));
-            }
+            plugins::load(path, &self.log, |path| unsafe {
+                sys::trt_runtime_load_plugins(self.raw.as_ptr(), path.as_ptr())
+            })?;
         }
         Ok(())
     }
